@@ -1,0 +1,236 @@
+// Reads one raw object key by key and notes every problem with its place, instead of throwing.
+import { Secret } from "../secret.ts";
+import { closest } from "./closest.ts";
+import { Expanded, UNREADABLE, read } from "./expanded.ts";
+
+/** One wrong setting: where it is, what is wrong, what would be right. */
+export interface Problem {
+  readonly where: string;
+  readonly message: string;
+}
+
+/** All that is wrong with the settings, one line each. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly problems: readonly Problem[];
+
+  constructor(problems: readonly Problem[]) {
+    const byLine = new Map(problems.map((problem) => [toLine(problem), problem]));
+    const sorted = [...byLine].sort(([a], [b]) => (a < b ? -1 : 1));
+    super(sorted.map(([line]) => line).join("\n"));
+    this.problems = sorted.map(([, problem]) => problem);
+  }
+}
+
+export function toLine({ where, message }: Problem): string {
+  return `${where}: ${message}`;
+}
+
+/** What all readers of one configuration share. */
+export interface Notes {
+  readonly problems: Problem[];
+  /** Where a value came from when not from the file: its path to "PORT" or "--port". */
+  readonly origins: ReadonlyMap<string, string>;
+}
+
+interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** What every text of a list has to be. */
+interface TextRule {
+  readonly what: string;
+  fits(text: string): boolean;
+  hint?(text: string): string;
+}
+
+// What people really paste, from the plainest to the oddest. None of it is quoted back.
+const SECRET_MISTAKES: readonly (readonly [RegExp, string])[] = [
+  [/^$/, "is empty"],
+  [/^bearer\s/i, `begins with "Bearer"`],
+  [/^["'`]|["'`]$/, "is in quotes"],
+  [/^[A-Z_]*KEY\s*=/, "begins with the name of a variable"],
+  [
+    /^(?=.{0,40}$).*(?:your|xxx|\.\.\.|…|<|\*\*\*|change.?me|replace|placeholder)/i,
+    "is still a placeholder",
+  ],
+  [/\s/, "has white space or a line break inside"],
+  [/[^\x21-\x7e]/, "has characters that are not printable ASCII"],
+];
+
+export class Reader {
+  readonly path: string;
+  readonly #raw: Readonly<Record<string, unknown>>;
+  readonly #notes: Notes;
+  readonly #asked = new Set<string>();
+
+  constructor(raw: unknown, path: string, notes: Notes) {
+    this.path = path;
+    this.#notes = notes;
+    this.#raw = isRecord(raw) ? raw : {};
+    if (raw === undefined || raw === UNREADABLE || isRecord(raw)) return;
+    notes.problems.push({ where: path, message: `expected an object, got ${show(raw)}` });
+  }
+
+  text(key: string): string | undefined;
+  text(key: string, fallback: string): string;
+  text(key: string, fallback?: string): string | undefined {
+    const value = this.#take(key);
+    if (value === undefined) return fallback;
+    if (typeof value === "string" && value !== "") return value;
+    this.expected(key, "a text");
+    return fallback;
+  }
+
+  /** Whole numbers; the digits of an environment variable count as one. */
+  integer(key: string, fallback: number, { min, max }: Range): number {
+    const value = this.#take(key);
+    if (value === undefined) return fallback;
+    const number = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value;
+    if (Number.isInteger(number) && Number(number) >= min && Number(number) <= max) {
+      return Number(number);
+    }
+    this.expected(key, `a whole number from ${min} to ${max}`);
+    return fallback;
+  }
+
+  flag(key: string, fallback: boolean): boolean {
+    const value = this.#take(key);
+    if (value === undefined) return fallback;
+    if (value === true || value === "true") return true;
+    if (value === false || value === "false") return false;
+    this.expected(key, "true or false");
+    return fallback;
+  }
+
+  oneOf<const Choice extends string>(
+    key: string,
+    fallback: Choice,
+    choices: readonly Choice[],
+  ): Choice {
+    const value = this.#take(key);
+    if (value === undefined) return fallback;
+    const choice = choices.find((candidate) => candidate === value);
+    if (choice !== undefined) return choice;
+    this.expected(key, `one of ${choices.join(", ")}`, closest(value, choices));
+    return fallback;
+  }
+
+  /** A list of texts, or one text with commas between them. */
+  texts(key: string, fallback: readonly string[], rule: TextRule): readonly string[] {
+    const value = this.#take(key);
+    if (value === undefined) return fallback;
+    const items = toItems(value, this.#raw[key]);
+    if (items === undefined) this.expected(key, `a list of ${rule.what}`);
+    return (items ?? []).flatMap(({ text, written }) => {
+      if (typeof text === "string" && text !== "" && rule.fits(text)) return [text];
+      const hint = typeof written === "string" ? (rule.hint?.(written) ?? "") : "";
+      this.problem(key, `expected ${rule.what}, got ${show(written)}${hint}`);
+      return [];
+    });
+  }
+
+  /** An http(s) URL without credentials, query or fragment. */
+  httpUrl(key: string, fallback: string): URL {
+    const value = this.#take(key) ?? fallback;
+    const url = typeof value === "string" && URL.canParse(value) ? new URL(value) : undefined;
+    if (url !== undefined && /^https?:$/.test(url.protocol)) {
+      if (!url.username && !url.password && !url.search && !url.hash) return url;
+      this.problem(key, "expected a URL without user, password, query or fragment");
+    } else {
+      this.expected(key, "an http(s) URL");
+    }
+    return new URL(fallback);
+  }
+
+  /** A secret that fits a header, without the white space around it. It is in no message. */
+  secret(key: string): Secret | undefined {
+    const value = this.#take(key);
+    if (value === undefined) return undefined;
+    const text = typeof value === "string" ? value.trim() : undefined;
+    const mistake = SECRET_MISTAKES.find(([pattern]) => pattern.test(text ?? ""))?.[1];
+    if (text !== undefined && mistake === undefined) return new Secret(text);
+    const wrong = text === undefined ? "is not a text" : mistake;
+    this.problem(
+      key,
+      `${wrong}: expected the bare secret, printable ASCII without spaces or quotes`,
+    );
+    return undefined;
+  }
+
+  /** Also of a value that turned out unreadable. */
+  has(key: string): boolean {
+    this.#take(key);
+    return this.#raw[key] !== undefined;
+  }
+
+  section(key: string): Reader {
+    this.#take(key);
+    return new Reader(this.#raw[key], this.at(key), this.#notes);
+  }
+
+  /** A list of sections; absent, it is a list of one that says nothing. */
+  sections(key: string): readonly Reader[] {
+    const value = this.#take(key) ?? [{}];
+    if (!Array.isArray(value) || value.length === 0) {
+      this.expected(key, "a list with at least one entry");
+      return [];
+    }
+    return value.map((item, index) => new Reader(item, `${this.at(key)}[${index}]`, this.#notes));
+  }
+
+  /** Every member as a section of its own, for maps whose keys the operator chooses. */
+  named(): readonly (readonly [string, Reader])[] {
+    return Object.keys(this.#raw).map((key) => [key, this.section(key)]);
+  }
+
+  /** Where a key is, in the words of whoever set it. */
+  at(key: string): string {
+    const path = this.path === "" ? key : `${this.path}.${key}`;
+    return this.#notes.origins.get(path) ?? path;
+  }
+
+  problem(key: string, message: string): void {
+    this.#notes.problems.push({ where: this.at(key), message });
+  }
+
+  /** The problem of a value that is something else. */
+  expected(key: string, what: string, hint = ""): void {
+    this.problem(key, `expected ${what}, got ${show(this.#raw[key])}${hint}`);
+  }
+
+  /** Reports the keys that nobody asked for. */
+  finish(): void {
+    for (const key of Object.keys(this.#raw)) {
+      if (this.#asked.has(key)) continue;
+      this.problem(key, `unknown setting${closest(key, [...this.#asked])}`);
+    }
+  }
+
+  #take(key: string): unknown {
+    this.#asked.add(key);
+    return Object.hasOwn(this.#raw, key) ? read(this.#raw[key]) : undefined;
+  }
+}
+
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (value instanceof Expanded || Array.isArray(value)) return false;
+  return typeof value === "object" && value !== null;
+}
+
+/** The members of a list, each beside what a message about it may show. */
+function toItems(value: unknown, written: unknown) {
+  if (Array.isArray(value)) {
+    const readable = value.filter((item) => item !== UNREADABLE);
+    return readable.map((item) => ({ text: read(item), written: item }));
+  }
+  if (typeof value !== "string") return undefined;
+  const parts = value.split(",").map((part) => part.trim());
+  return parts.map((text) => ({ text, written: written instanceof Expanded ? written : text }));
+}
+
+function show(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}

@@ -1,0 +1,136 @@
+// The settings that need no file, and how the command line says them.
+import { parseArgs } from "node:util";
+import { closest } from "./closest.ts";
+import { ConfigError, type Problem } from "./reader.ts";
+
+interface Setting {
+  /** The environment variable. Its flag is the same in kebab case: PORT, --port. */
+  readonly name: string;
+  readonly path: string;
+  readonly about: string;
+  /** Has a …_FILE form, and no flag: `ps` shows the arguments of a process to everybody. */
+  readonly secret?: true;
+}
+
+export const SETTINGS: readonly Setting[] = [
+  {
+    name: "OPENAI_API_KEY",
+    path: "upstreams[0].apiKey",
+    about: "OpenAI's key; required",
+    secret: true,
+  },
+  {
+    name: "OPENAI_BASE_URL",
+    path: "upstreams[0].baseUrl",
+    about: "default https://api.openai.com/v1",
+  },
+  {
+    name: "OPENAI_ORG_ID",
+    path: "upstreams[0].organization",
+    about: "sent as openai-organization",
+  },
+  { name: "OPENAI_PROJECT_ID", path: "upstreams[0].project", about: "sent as openai-project" },
+  { name: "HOST", path: "server.host", about: "address to listen on; default 127.0.0.1" },
+  { name: "PORT", path: "server.port", about: "default 3000; 0 takes any free one" },
+  {
+    name: "CORS_ORIGINS",
+    path: "cors.origins",
+    about: "exact origins with commas between; default *",
+  },
+  {
+    name: "TRUSTED_PROXIES",
+    path: "server.trustedProxies",
+    about: "CIDR ranges of the proxies in front",
+  },
+  {
+    name: "ALLOWED_ENDPOINTS",
+    path: "policies.default.endpoints",
+    about: "what callers may use; default inference",
+  },
+  {
+    name: "LOG_LEVEL",
+    path: "log.level",
+    about: "debug, info, warn, error or silent; default info",
+  },
+];
+
+export interface CommandLine {
+  /** Values of the settings' flags by their environment name. */
+  readonly flags: ReadonlyMap<string, string>;
+  readonly words: readonly string[];
+  readonly config: string | undefined;
+  readonly mock: boolean;
+  readonly json: boolean;
+  readonly help: boolean;
+  readonly version: boolean;
+}
+
+const FLAGGED = SETTINGS.filter(({ secret }) => secret !== true);
+
+type Option = { readonly type: "string" | "boolean"; readonly short?: string };
+
+const OPTIONS: Readonly<Record<string, Option>> = {
+  config: { type: "string" },
+  mock: { type: "boolean" },
+  json: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+  version: { type: "boolean", short: "v" },
+  ...Object.fromEntries(FLAGGED.map(({ name }) => [toFlag(name), { type: "string" }])),
+};
+
+/** @throws ConfigError naming everything that is wrong with the options. */
+export function parseCommandLine(args: readonly string[]): CommandLine {
+  // Not strict: Node's own messages name no likely option and stop at the first problem.
+  const { tokens } = parseArgs({ args: [...args], options: OPTIONS, strict: false, tokens: true });
+  const given = new Map<string, string>();
+  const words: string[] = [];
+  const problems: Problem[] = [];
+  for (const token of tokens) {
+    if (token.kind === "positional") words.push(token.value);
+    if (token.kind !== "option") continue;
+    const message = findMistake(token.name, token.value);
+    if (message !== undefined) problems.push({ where: token.rawName, message });
+    given.set(token.name, token.value ?? "");
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+
+  const flags = FLAGGED.flatMap(({ name }) => {
+    const value = given.get(toFlag(name));
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return {
+    flags: new Map(flags),
+    words,
+    config: given.get("config"),
+    mock: given.has("mock"),
+    json: given.has("json"),
+    help: given.has("help"),
+    version: given.has("version"),
+  };
+}
+
+/** None of the answers repeats a value: it may be a key that was typed in the wrong place. */
+function findMistake(name: string, value: string | undefined): string | undefined {
+  const secret = SETTINGS.find(
+    (setting) => setting.secret === true && toFlag(setting.name) === name,
+  );
+  if (secret !== undefined) {
+    return `is no option, for others see arguments: expected ${secret.name} in the environment`;
+  }
+  const option = Object.hasOwn(OPTIONS, name) ? OPTIONS[name] : undefined;
+  if (option === undefined) {
+    const near = closest(
+      `--${name}`,
+      Object.keys(OPTIONS).map((known) => `--${known}`),
+    );
+    return `unknown option${near || "; see --help"}`;
+  }
+  if (option.type === "boolean") return value === undefined ? undefined : "takes no value";
+  return value === undefined || value === "" || value.startsWith("-")
+    ? "expected a value behind it"
+    : undefined;
+}
+
+export function toFlag(name: string): string {
+  return name.toLowerCase().replaceAll("_", "-");
+}
