@@ -1,0 +1,40 @@
+// Who is at the other end, seen through the proxies in front.
+import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
+import type { IncomingMessage } from "node:http";
+
+/** Compiles addresses and CIDR ranges that the configuration has checked. */
+export function toAddressSet(ranges: readonly string[]): BlockList {
+  const set = new BlockList();
+  for (const range of ranges) {
+    const [address = "", prefix] = range.split("/");
+    const family = isIPv6(address) ? "ipv6" : "ipv4";
+    set.addSubnet(address, Number(prefix ?? (family === "ipv6" ? 128 : 32)), family);
+  }
+  return set;
+}
+
+/**
+ * The caller's address. `x-forwarded-for` is read from the right, past the proxies we trust: what
+ * stands further left was written by the caller and proves nothing.
+ */
+export function clientAddress(req: IncomingMessage, trusted: BlockList): string {
+  let address = bare(req.socket.remoteAddress ?? "unknown");
+  const forwarded = String(req.headers["x-forwarded-for"] ?? "").split(",");
+  while (forwarded.length > 0 && contains(trusted, address)) {
+    const next = bare(forwarded.pop()?.trim() ?? "");
+    if (isIP(next) === 0) break;
+    address = next;
+  }
+  return address;
+}
+
+function contains(set: BlockList, address: string): boolean {
+  return set.check(address, isIPv6(address) ? "ipv6" : "ipv4");
+}
+
+/** `::ffff:10.0.0.1` and `10.0.0.1` are one address; some proxies add the port: `[::1]:4711`. */
+function bare(text: string): string {
+  const address = text.replace(/^\[(.+)\](?::\d+)?$|^([\d.]+):\d+$/, "$1$2");
+  const mapped = address.replace(/^::ffff:/i, "");
+  return isIPv4(mapped) ? mapped : address;
+}

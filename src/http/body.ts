@@ -1,0 +1,153 @@
+// A request body on its way: read only as fast as it is taken, counted, and with its beginning
+// kept aside so that it can be sent a second time.
+import type { IncomingMessage } from "node:http";
+import type { Clock } from "../clock.ts";
+import { GatewayError, toGatewayError } from "../errors.ts";
+
+/** Is told how the body comes along, until it is released. */
+export interface BodyWatcher {
+  /** We wait for the client now. */
+  waiting(): void;
+  /** A piece has come, or the end. */
+  moving(): void;
+  /** The body is too large, or its client is gone: told always. */
+  failed(error: GatewayError): void;
+}
+
+export interface BodyOptions {
+  readonly limitBytes: number;
+  /** How much of the beginning is kept for a second pass. */
+  readonly keepBytes: number;
+  readonly watcher: BodyWatcher;
+  /** Sends `100 Continue` to a client that waits for it, when the first byte is wanted. */
+  readonly invite: () => void;
+}
+
+export class RequestBody {
+  /** Bytes received so far. */
+  bytes = 0;
+  readonly #req: IncomingMessage;
+  readonly #options: BodyOptions;
+  /** What has come and may be wanted: all of it while keeping, else what the pass has not taken. */
+  readonly #chunks: Buffer[] = [];
+  #next = 0;
+  #keeping = true;
+  #watched = true;
+  #ended = false;
+  #passes = 0;
+  #pulling: Promise<void> | undefined;
+  #wake = (): void => {};
+
+  /** @throws GatewayError 413 when the announced length is over the limit: nothing is read then. */
+  constructor(req: IncomingMessage, options: BodyOptions) {
+    this.#req = req;
+    this.#options = options;
+    if (Number(req.headers["content-length"] ?? 0) > options.limitBytes) throw this.#tooLarge();
+  }
+
+  /** Whether another pass would still see the first byte. */
+  get replayable(): boolean {
+    return this.#keeping;
+  }
+
+  /** There will be no other pass: what was kept is forgotten, and nobody watches any more. */
+  release(): void {
+    this.#watched = false;
+    this.#forget();
+  }
+
+  /** Lets the rest of the body flow past unread, so that the connection can go on or end. */
+  discard(): void {
+    this.#passes++;
+    this.release();
+    this.#chunks.length = 0;
+    this.#req.off("readable", this.#onEvent).resume();
+  }
+
+  /**
+   * The body from its first byte; the pass before, if any, ends. Ending a pass early leaves the
+   * request itself alone: its client still gets an answer.
+   */
+  async *pass(): AsyncGenerator<Uint8Array, void, undefined> {
+    const pass = ++this.#passes;
+    this.#next = 0;
+    while (pass === this.#passes) {
+      const chunk = this.#keeping ? this.#chunks[this.#next++] : this.#chunks.shift();
+      if (chunk !== undefined) {
+        yield chunk;
+        continue;
+      }
+      if (this.#ended) return;
+      this.#next = this.#chunks.length;
+      // Shared, so that a read left behind by a former pass is not lost to this one.
+      this.#pulling ??= this.#pull().finally(() => (this.#pulling = undefined));
+      await this.#pulling;
+    }
+  }
+
+  async #pull(): Promise<void> {
+    const { limitBytes, keepBytes, watcher } = this.#options;
+    try {
+      const chunk = await this.#read();
+      if (this.#watched) watcher.moving();
+      if (chunk === undefined) {
+        this.#ended = true;
+        return;
+      }
+      this.bytes += chunk.length;
+      if (this.bytes > limitBytes) throw this.#tooLarge();
+      if (this.bytes > keepBytes) this.#forget();
+      this.#chunks.push(chunk);
+    } catch (error) {
+      watcher.failed(toGatewayError(error));
+      throw error;
+    }
+  }
+
+  /** The next piece, or nothing at the end. */
+  async #read(): Promise<Buffer | undefined> {
+    const req = this.#req;
+    if (this.bytes === 0) this.#begin();
+    for (;;) {
+      const chunk: unknown = req.read();
+      if (Buffer.isBuffer(chunk)) return chunk;
+      if (req.readableEnded) return undefined;
+      if (req.destroyed) throw new GatewayError("client_gone", "The client left while sending.");
+      if (this.#watched) this.#options.watcher.waiting();
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+
+  #begin(): void {
+    this.#options.invite();
+    if (this.#req.listeners("readable").includes(this.#onEvent)) return;
+    for (const event of ["readable", "end", "close", "error"]) this.#req.on(event, this.#onEvent);
+  }
+
+  #forget(): void {
+    if (!this.#keeping) return;
+    this.#keeping = false;
+    this.#chunks.splice(0, this.#next);
+  }
+
+  readonly #onEvent = (): void => this.#wake();
+
+  #tooLarge(): GatewayError {
+    const { limitBytes } = this.#options;
+    return new GatewayError("request_too_large", `The request body is over ${limitBytes} bytes.`);
+  }
+}
+
+// Long enough for a client that reads its answer only after sending everything; not for ever.
+const LINGER_MS = 5_000;
+
+/**
+ * After an early answer the rest of the request is read and dropped for a while before the
+ * connection is cut: cutting at once could reset it under the answer (RFC 9112 §9.6).
+ */
+export function dropRest(req: IncomingMessage, clock: Clock): void {
+  if (req.complete || req.destroyed) return;
+  req.resume();
+  const timer = clock.after(LINGER_MS, () => req.destroy());
+  req.once("close", () => timer.cancel());
+}

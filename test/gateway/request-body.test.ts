@@ -1,0 +1,121 @@
+// The body's own promises, without a gateway around it: what it keeps, and when it lets go.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type IncomingMessage } from "node:http";
+import { test, type TestContext } from "node:test";
+import { RequestBody } from "../../src/http/body.ts";
+import { portOf } from "../helpers/fake-openai.ts";
+import { openSocket } from "../helpers/raw-client.ts";
+
+/** A request whose head has come, and the socket that its body comes from. */
+async function arriving(t: TestContext, head = "transfer-encoding: chunked") {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const socket = await openSocket(portOf(server));
+  t.after(() => socket.destroy());
+  socket.write(`POST / HTTP/1.1\r\nhost: x\r\n${head}\r\n\r\n`);
+  const [req]: IncomingMessage[] = await once(server, "request");
+  assert.ok(req);
+  const told: string[] = [];
+  const body = new RequestBody(req, {
+    limitBytes: 100,
+    keepBytes: 8,
+    invite: () => told.push("invited"),
+    watcher: {
+      waiting: () => told.push("waiting"),
+      moving: () => told.push("moving"),
+      failed: ({ code }) => told.push(code),
+    },
+  });
+  const send = (text: string): boolean =>
+    socket.write(`${text.length.toString(16)}\r\n${text}\r\n`);
+  return { body, send, socket, told };
+}
+
+async function take(pass: AsyncIterator<Uint8Array>): Promise<string | undefined> {
+  const { value } = await pass.next();
+  return value === undefined ? undefined : String(Buffer.from(value));
+}
+
+test("a second pass begins with the first byte while no more than the limit has come", async (t) => {
+  const { body, send } = await arriving(t);
+  const first = body.pass();
+  send("12345678");
+  await take(first);
+  await first.return(undefined);
+
+  const second = body.pass();
+
+  assert.equal(body.replayable, true);
+  assert.equal(await take(second), "12345678");
+});
+
+test("a piece that a former pass still waits for goes to the new one", async (t) => {
+  const { body, send } = await arriving(t);
+  const abandoned = body.pass().next();
+
+  const second = body.pass();
+  const next = take(second);
+  send("late");
+
+  assert.equal(await next, "late");
+  assert.deepEqual(await abandoned, { done: true, value: undefined });
+});
+
+test("what passes the limit is not kept, and still comes in order", async (t) => {
+  const { body, send, socket } = await arriving(t);
+  const pass = body.pass();
+
+  send("123456");
+  assert.equal(await take(pass), "123456");
+  assert.equal(body.replayable, true);
+  send("789");
+  assert.equal(await take(pass), "789");
+  socket.write("0\r\n\r\n");
+
+  assert.equal(await take(pass), undefined);
+  assert.deepEqual([body.replayable, body.bytes], [false, 9]);
+});
+
+test("its watcher hears whom it waits for, until the body is released", async (t) => {
+  const { body, send, told } = await arriving(t);
+  const pass = body.pass();
+  const first = take(pass);
+  send("1");
+  await first;
+
+  body.release();
+  const second = take(pass);
+  send("2");
+  await second;
+
+  assert.deepEqual(told.slice(0, 2), ["invited", "waiting"]);
+  assert.equal(told.at(-1), "moving");
+  assert.equal(told.filter((event) => event === "moving").length, 1);
+});
+
+test("a body over its limit fails once, with 413, and says so", async (t) => {
+  const { body, send, told } = await arriving(t);
+  const pass = body.pass();
+  const taken = take(pass);
+
+  send("x".repeat(101));
+
+  await assert.rejects(taken, { code: "request_too_large" });
+  assert.equal(told.at(-1), "request_too_large");
+  assert.equal(await take(pass), undefined);
+});
+
+test("a client that leaves in the middle ends the pass with client_gone", async (t) => {
+  const { body, send, socket } = await arriving(t);
+  const pass = body.pass();
+  const first = take(pass);
+  send("1");
+  await first;
+
+  const second = take(pass);
+  socket.resetAndDestroy();
+
+  await assert.rejects(second, { code: "client_gone" });
+});
