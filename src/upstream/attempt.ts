@@ -1,0 +1,92 @@
+// One call to one upstream by fetch. The transport's seam: a call goes in, an Outcome comes out.
+import type { UpstreamConfig } from "../config/config.ts";
+import { GatewayError } from "../errors.ts";
+import type { Target } from "../http/target.ts";
+import { fixedHeaders, toClientHeaders, toUpstreamHeaders } from "./headers.ts";
+import { toFailure } from "./failure.ts";
+import type { Dispatcher } from "./agent.ts";
+import type { IncomingHttpHeaders } from "node:http";
+
+/** What was asked, as it goes to OpenAI. */
+export interface ApiCall {
+  readonly method: string;
+  readonly target: Target;
+  readonly headers: IncomingHttpHeaders;
+  /** The body from its first byte, anew for every attempt; nothing for a request without one. */
+  readonly body: (() => AsyncIterable<Uint8Array>) | undefined;
+  /** Its reason is the GatewayError that ends the call. */
+  readonly signal: AbortSignal;
+}
+
+/** What came back. The body must be read to its end or its call aborted. */
+export interface Reply {
+  readonly status: number;
+  /** Name and value by turns, safe to write. */
+  readonly headers: readonly string[];
+  readonly contentType: string;
+  /** OpenAI's own id of the call. */
+  readonly requestId: string | undefined;
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+export type Outcome =
+  | { readonly kind: "reply"; readonly reply: Reply }
+  /** OpenAI never saw it: it may be sent again. */
+  | { readonly kind: "unreached"; readonly error: GatewayError }
+  /** OpenAI may have done, and billed, the work. */
+  | { readonly kind: "failed"; readonly error: GatewayError };
+
+/** @throws the signal's reason when the call is aborted. */
+export type Attempt = (call: ApiCall) => Promise<Outcome>;
+
+export type Fetch = (url: URL, init: RequestInit) => Promise<Response>;
+
+const NOTHING: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} };
+
+export function createAttempt(
+  upstream: UpstreamConfig,
+  fetch: Fetch,
+  dispatcher: Dispatcher | undefined,
+): Attempt {
+  const base = upstream.baseUrl.href.replace(/\/+$/, "");
+  const fixed = fixedHeaders(upstream);
+
+  return async ({ method, target, headers, body, signal }) => {
+    const init: RequestInit = {
+      method,
+      headers: toUpstreamHeaders(headers, fixed),
+      signal,
+      // Following would hand the key to wherever the answer points.
+      redirect: "manual",
+      ...(body !== undefined && { body: body(), duplex: "half" }),
+      ...(dispatcher !== undefined && { dispatcher }),
+    };
+    try {
+      const response = await fetch(toUrl(base, target), init);
+      return { kind: "reply", reply: toReply(response) };
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof GatewayError) throw error;
+      const failure = toFailure(error);
+      return { kind: failure.reached ? "failed" : "unreached", error: failure.error };
+    }
+  };
+}
+
+/** The checked path under the fixed base, and proof that it stayed there. */
+export function toUrl(base: string, { path, search }: Target): URL {
+  const url = new URL(base + path + search);
+  if (url.href.startsWith(`${base}${path}`) && url.username === "") return url;
+  throw new GatewayError("invalid_request", "The request target is malformed.");
+}
+
+function toReply(response: Response): Reply {
+  const { status, headers, body } = response;
+  return {
+    status,
+    headers: toClientHeaders(response),
+    contentType: headers.get("content-type") ?? "",
+    requestId: headers.get("x-request-id") ?? undefined,
+    body: body ?? NOTHING,
+  };
+}

@@ -1,0 +1,82 @@
+// Which headers go up, which come down. Up is an allow-list: the caller's credentials, cookies and
+// address never reach OpenAI. Down is everything but what belongs to a hop or to OpenAI's side.
+import type { IncomingHttpHeaders } from "node:http";
+import type { UpstreamConfig } from "../config/config.ts";
+import { hasBody, hopByHop, isWritable } from "../http/headers.ts";
+
+const UP = new Set([
+  "content-type", "accept", "user-agent", "idempotency-key", "x-client-request-id",
+]);
+const UP_PREFIX = /^(?:openai|x-stainless)-/;
+const NEVER_UP = new Set(["openai-organization", "openai-project"]);
+
+const NEVER_DOWN = new Set([
+  // OpenAI's side: cookies of our address, the operator's identity.
+  "set-cookie",
+  "openai-organization",
+  "openai-project",
+  // The CDN's, true of its host and not of ours. HSTS would pin the gateway's own domain.
+  "alt-svc",
+  "server",
+  "server-timing",
+  "nel",
+  "report-to",
+  "reporting-endpoints",
+  "strict-transport-security",
+  "vary", // The gateway's own CORS answers instead.
+]);
+const NEVER_DOWN_PREFIX = /^(?:cf|access-control)-/;
+
+/** The headers that are the same for every call to one upstream. */
+export function fixedHeaders({ apiKey, auth, organization, project }: UpstreamConfig) {
+  const key = apiKey.reveal();
+  return {
+    ...(auth === "bearer" ? { authorization: `Bearer ${key}` } : { "api-key": key }),
+    ...(organization !== undefined && { "openai-organization": organization }),
+    ...(project !== undefined && { "openai-project": project }),
+    // Bytes pass as they are; fetch would undo a coding behind our back.
+    "accept-encoding": "identity",
+  };
+}
+
+export function toUpstreamHeaders(
+  headers: IncomingHttpHeaders,
+  fixed: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const dropped = hopByHop(headers.connection);
+  // Without these two, fetch sends its own.
+  const sent: Record<string, string> = { accept: "*/*", "user-agent": "openai-gateway" };
+  for (const [name, value] of Object.entries(headers)) {
+    if (!UP.has(name) && !UP_PREFIX.test(name)) continue;
+    if (NEVER_UP.has(name) || dropped.has(name)) continue;
+    sent[name] = String(value);
+  }
+  const length = headers["content-length"];
+  // fetch announces an empty body itself; a length that we pass on it holds us to.
+  if (length !== undefined && hasBody(headers)) sent["content-length"] = length;
+  return Object.assign(sent, fixed);
+}
+
+// undici 7 (Node 24) learned zstd.
+const DECODED = new Set(["gzip", "x-gzip", "deflate", "br"]);
+if (Number.parseInt(process.versions["undici"] ?? "0", 10) >= 7) DECODED.add("zstd");
+
+/**
+ * What may pass to the client, as name and value by turns. Where fetch has undone the content
+ * coding, coding and length no longer describe the bytes.
+ */
+export function toClientHeaders({ status, headers, body }: Response): readonly string[] {
+  const dropped = hopByHop(headers.get("connection"));
+  const codings = (headers.get("content-encoding") ?? "").toLowerCase().split(",");
+  // All or nothing: one coding that fetch does not know, and it undoes none of them.
+  const decoded = body !== null && codings.every((coding) => DECODED.has(coding.trim()));
+  const kept: string[] = [];
+  for (const [name, value] of headers) {
+    if (dropped.has(name) || NEVER_DOWN.has(name) || NEVER_DOWN_PREFIX.test(name)) continue;
+    if (decoded && (name === "content-encoding" || name === "content-length")) continue;
+    // No body follows (RFC 9110 §8.6, §15.3.6): a client that believed a length would wait for it.
+    if ((status === 204 || status === 205) && name === "content-length") continue;
+    if (isWritable(name, value)) kept.push(name, value);
+  }
+  return kept;
+}
