@@ -1,0 +1,219 @@
+// The library: wires the parts and owns what lives longer than a request. Importing it starts
+// nothing, reads no environment and installs no signal handler.
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { compilePolicy } from "./access/authorize.ts";
+import { createIdentify } from "./access/identify.ts";
+import { systemClock, type Clock } from "./clock.ts";
+import type { Config, ConfigInput } from "./config/config.ts";
+import { parseConfig } from "./config/parse.ts";
+import { findRoute } from "./endpoints/routes.ts";
+import { GatewayError, toGatewayError } from "./errors.ts";
+import { toAddressSet } from "./http/address.ts";
+import { dropRest } from "./http/body.ts";
+import { createCloser, type Closer } from "./http/close.ts";
+import { createCors, type Cors } from "./http/cors.ts";
+import { checkRequestHeaders } from "./http/headers.ts";
+import { sendError } from "./http/respond.ts";
+import { createHttpServer, listen, writeRaw } from "./http/server.ts";
+import { parseTarget, type Target } from "./http/target.ts";
+import { checkHandshake } from "./http/upgrade.ts";
+import { createExchange, type Exchange } from "./pipeline/exchange.ts";
+import { InFlight } from "./pipeline/in-flight.ts";
+import { report } from "./pipeline/report.ts";
+import { serve, type Stages } from "./pipeline/serve.ts";
+import { tunnel } from "./pipeline/tunnel.ts";
+import { createStdoutLog, type Log } from "./telemetry/log.ts";
+import { createDispatcher, type Dispatcher } from "./upstream/agent.ts";
+import { createAttempt, type Fetch } from "./upstream/attempt.ts";
+import { createDial } from "./upstream/dial.ts";
+
+export type { Clock, Timer } from "./clock.ts";
+export type { Config, ConfigInput } from "./config/config.ts";
+export { ConfigError, type Problem } from "./config/reader.ts";
+export type { ErrorCode, ErrorEnvelope } from "./errors.ts";
+export type { Log, LogFields } from "./telemetry/log.ts";
+
+/** What an embedder may replace. */
+export interface Parts {
+  readonly clock?: Clock;
+  /** Instead of global fetch; it then owns connecting, pooling and the connect clock. */
+  readonly fetch?: Fetch;
+  /** Instead of JSON lines on stdout. */
+  readonly log?: Log;
+}
+
+export interface Gateway {
+  /** A request listener, bound: for `http.createServer`, or `app.use` before any body parser. */
+  readonly handle: (req: IncomingMessage, res: ServerResponse) => void;
+  /** For the server's `upgrade` event: WebSockets to OpenAI. */
+  readonly upgrade: (req: IncomingMessage, socket: Duplex, head: Buffer) => void;
+  /**
+   * Listens on a server of its own, at `server.host` and `server.port`.
+   * @throws Node's own errors, such as EADDRINUSE.
+   */
+  listen(): Promise<{ readonly url: string; readonly port: number }>;
+  /** Takes no new calls, waits `server.drainSeconds` for the open ones, then ends them. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes a gateway from plain settings.
+ * @throws ConfigError naming everything that is wrong with them.
+ */
+export function createGateway(settings: ConfigInput, parts: Parts = {}): Gateway {
+  return new OpenAIGateway(parseConfig(settings), parts);
+}
+
+/** The same from settings that are parsed already. */
+export class OpenAIGateway implements Gateway {
+  readonly #config: Config;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #cors: Cors;
+  readonly #inFlight: InFlight;
+  readonly #stages: Stages;
+  readonly #dispatcher: Dispatcher | undefined;
+  #closer: Closer | undefined;
+
+  constructor(config: Config, { clock = systemClock, fetch, log }: Parts) {
+    const [upstream] = config.upstreams;
+    const policy = compilePolicy("default", config.policies.default);
+    this.#config = config;
+    this.#clock = clock;
+    this.#log = log ?? createStdoutLog(config.log.level, [upstream.apiKey], clock);
+    this.#cors = createCors(config.cors);
+    this.#inFlight = new InFlight(config.server.maxConcurrentRequests);
+    this.#dispatcher = fetch === undefined ? createDispatcher(config.timeouts) : undefined;
+    if (fetch === undefined && this.#dispatcher === undefined) {
+      this.#log.warn(
+        "this runtime hides its fetch agent: calls are cut after 300 s without a byte",
+      );
+    }
+    this.#stages = {
+      config,
+      clock,
+      inFlight: this.#inFlight,
+      identify: createIdentify(toAddressSet(config.server.trustedProxies), policy),
+      attempt: createAttempt(upstream, fetch ?? globalThis.fetch, this.#dispatcher),
+      dial: createDial(upstream, config.timeouts),
+    };
+  }
+
+  readonly handle = (req: IncomingMessage, res: ServerResponse): void => {
+    void this.#receive(req, res, () => {});
+  };
+
+  readonly upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    void this.#connect(req, socket, head);
+  };
+
+  async listen(): Promise<{ readonly url: string; readonly port: number }> {
+    const { server: settings } = this.#config;
+    const server = createHttpServer(settings, {
+      request: (req, res, invite = () => {}) => void this.#receive(req, res, invite),
+      upgrade: this.upgrade,
+      refused: ({ code, message }) => this.#log.debug("refused", { error: code, reason: message }),
+    });
+    this.#closer = createCloser(server);
+    const { address, family, port } = await listen(server, settings);
+    this.#warnThatOpen();
+    const host = family === "IPv6" ? `[${address}]` : address;
+    return { url: `http://${host}:${port}`, port };
+  }
+
+  #warnThatOpen(): void {
+    const pages = this.#config.cors.origins.includes("*")
+      ? ", and any page that a browser with such access shows (CORS_ORIGINS is *)"
+      : "";
+    this.#log.warn(
+      `open: whoever reaches ${this.#config.server.host} can spend from the key${pages}`,
+    );
+  }
+
+  async close(): Promise<void> {
+    const deadline = this.#clock.after(this.#config.server.drainSeconds * 1_000, () => {
+      this.#inFlight.cancelAll();
+    });
+    await this.#inFlight.drain();
+    deadline.cancel();
+    // Until here it listened, so that probes and balancers could see it drain.
+    await this.#closer?.close(this.#clock);
+    await this.#dispatcher?.destroy();
+  }
+
+  /** The first of the nine verbs, the errors of all, and the report at the end. */
+  async #receive(req: IncomingMessage, res: ServerResponse, invite: () => void): Promise<void> {
+    const exchange = createExchange(req, this.#clock);
+    try {
+      res.setHeader("x-gateway-request-id", exchange.id);
+      res.setHeader("x-request-id", exchange.id); // OpenAI's replaces it when there is one.
+      this.#cors.apply(req, res);
+      if (this.#inFlight.draining) res.setHeader("connection", "close");
+      await this.#route(exchange, req, res, invite);
+      exchange.status = res.statusCode;
+    } catch (thrown) {
+      exchange.error = toGatewayError(thrown);
+      exchange.status = res.headersSent ? res.statusCode : exchange.error.status;
+      if (!res.headersSent) answerError(res, exchange.error);
+    }
+    dropRest(req, this.#clock);
+    report(exchange, this.#log, this.#clock);
+  }
+
+  async #route(
+    exchange: Exchange,
+    req: IncomingMessage,
+    res: ServerResponse,
+    invite: () => void,
+  ): Promise<void> {
+    checkRequestHeaders(req);
+    if (req.method === "OPTIONS") {
+      exchange.route = "OPTIONS";
+      this.#cors.preflight(req, res);
+      return;
+    }
+    const route = findRoute(exchange.method, toTarget(req));
+    if (route.kind === "api") {
+      this.#cors.checkOrigin(req);
+      await serve({ exchange, req, res, invite, target: route.target }, this.#stages);
+    } else {
+      exchange.route = `${exchange.method} ${route.path}`;
+      route.page(res, this.#inFlight);
+    }
+  }
+
+  /** `#receive` for a WebSocket's handshake. */
+  async #connect(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    // A handed-over socket has no listener; without one a reset would end the process.
+    socket.on("error", () => socket.destroy());
+    const exchange = createExchange(req, this.#clock);
+    try {
+      checkRequestHeaders(req);
+      checkHandshake(req);
+      this.#cors.checkOrigin(req);
+      const route = findRoute("GET", toTarget(req));
+      if (route.kind === "page")
+        throw new GatewayError("invalid_request", "Nothing to upgrade to.");
+      await tunnel({ exchange, req, socket, head, target: route.target }, this.#stages);
+    } catch (thrown) {
+      exchange.error = toGatewayError(thrown);
+      if (exchange.status === undefined) writeRaw(socket, exchange.error);
+      else socket.destroy();
+      exchange.status ??= exchange.error.status;
+    }
+    report(exchange, this.#log, this.#clock);
+  }
+}
+
+function toTarget({ url = "" }: IncomingMessage): Target {
+  const target = parseTarget(url);
+  if (target !== undefined) return target;
+  throw new GatewayError("invalid_request", "The request target is malformed or ambiguous.");
+}
+
+function answerError(res: ServerResponse, error: GatewayError): void {
+  // Nobody is there to read it, or nobody reads.
+  if (error.code === "client_gone" || error.code === "client_stalled") res.destroy();
+  else sendError(res, error);
+}

@@ -1,0 +1,83 @@
+// Everything learned of one request, filled on the way and reported once. Nobody branches on it.
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import type { Clock } from "../clock.ts";
+import type { GatewayError } from "../errors.ts";
+import type { Target } from "../http/target.ts";
+import type { Operation } from "../openai/endpoints.ts";
+import { findModel } from "../openai/model.ts";
+import type { Reply } from "../upstream/attempt.ts";
+
+export interface Exchange {
+  readonly id: string;
+  /** On the monotonic clock. */
+  readonly startedAt: number;
+  readonly method: string;
+  /** The template, never the raw path: `POST /chat/completions`, `GET /healthz`. */
+  route?: string;
+  caller?: string;
+  /** As the path or OpenAI's answer names it. */
+  model?: string | undefined;
+  status?: number;
+  requestBytes: number;
+  responseBytes: number;
+  attempts: number;
+  /** When OpenAI was called and when its first byte came. */
+  calledAt?: number;
+  answeredAt?: number;
+  /** When our first byte left. */
+  firstByteAt?: number;
+  upstreamRequestId?: string;
+  error?: GatewayError;
+}
+
+export function createExchange({ method = "" }: IncomingMessage, clock: Clock): Exchange {
+  return {
+    id: `gw_${randomUUID().replaceAll("-", "")}`,
+    startedAt: clock.elapsed(),
+    method,
+    requestBytes: 0,
+    responseBytes: 0,
+    attempts: 0,
+  };
+}
+
+export function noteOperation(
+  exchange: Exchange,
+  operation: Operation | undefined,
+  { path }: Target,
+): void {
+  exchange.route = `${exchange.method} ${operation?.template ?? "/*"}`;
+  if (operation?.template === "/models/{model}") exchange.model = path.slice("/models/".length);
+}
+
+export function noteAttempt(exchange: Exchange, clock: Clock): void {
+  exchange.calledAt ??= clock.elapsed();
+  exchange.attempts++;
+}
+
+export function noteAnswer(exchange: Exchange, reply: Reply, clock: Clock): void {
+  exchange.answeredAt = clock.elapsed();
+  if (reply.requestId !== undefined) exchange.upstreamRequestId = reply.requestId;
+}
+
+export function noteChunk(exchange: Exchange, chunk: Uint8Array, clock: Clock): void {
+  if (exchange.firstByteAt === undefined) {
+    exchange.firstByteAt = clock.elapsed();
+    exchange.model ??= findModel(chunk);
+  }
+  exchange.responseBytes += chunk.length;
+}
+
+/** `Server-Timing` (W3C), written with the headers: milliseconds until now, ours and OpenAI's. */
+export function toServerTiming(exchange: Exchange, clock: Clock): string {
+  const { gatewayMs, upstreamMs } = shares(exchange, clock.elapsed());
+  return `gateway;dur=${gatewayMs.toFixed(1)}, upstream;dur=${upstreamMs.toFixed(1)}`;
+}
+
+/** How much of the time until now, in milliseconds, was OpenAI's and how much ours. */
+export function shares(exchange: Exchange, until: number) {
+  const { startedAt, calledAt = until, answeredAt = until } = exchange;
+  const upstreamMs = answeredAt - calledAt;
+  return { upstreamMs, gatewayMs: until - startedAt - upstreamMs };
+}

@@ -1,0 +1,82 @@
+// The life of a WebSocket: the verbs of serve.ts for a socket instead of a request.
+import { STATUS_CODES, type IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { authorize } from "../access/authorize.ts";
+import { isWritable } from "../http/headers.ts";
+import type { Target } from "../http/target.ts";
+import { join } from "../http/upgrade.ts";
+import { noteAttempt, type Exchange } from "./exchange.ts";
+import type { Stages } from "./serve.ts";
+import { Watch } from "./watch.ts";
+
+export interface ReceivedSocket {
+  readonly exchange: Exchange;
+  readonly req: IncomingMessage;
+  readonly socket: Duplex;
+  /** What the client sent right behind its handshake. */
+  readonly head: Buffer;
+  readonly target: Target;
+}
+
+const PASSED_DOWN =
+  /^(?:sec-websocket-(?:accept|protocol|extensions)|x-request-id|openai-version)$/;
+
+/** @throws GatewayError when the sockets were not joined, or had to be cut. */
+export async function tunnel(received: ReceivedSocket, stages: Stages): Promise<void> {
+  const { exchange, req, socket, head, target } = received;
+  const { config, clock, inFlight } = stages;
+  const watch = new Watch(clock, config.timeouts, socket);
+  try {
+    inFlight.begin(watch);
+    const caller = stages.identify(req);
+    exchange.caller = caller.id;
+
+    const operation = authorize(caller.policy, "WEBSOCKET", target.path);
+    exchange.route = `WEBSOCKET ${operation?.template ?? "/*"}`;
+
+    watch.waitFor("firstByte");
+    noteAttempt(exchange, clock);
+    const { response, socket: upstream } = await stages.dial(target, req.headers, watch.signal);
+    exchange.answeredAt = clock.elapsed();
+    exchange.status = response.statusCode ?? 0;
+    if (upstream === undefined) return await decline(socket, response, exchange);
+
+    socket.write(toHead(response, exchange, "connection: Upgrade\r\nupgrade: websocket\r\n"));
+    if (head.length > 0) socket.unshift(head);
+    watch.end(); // A conversation may be silent for long, and either side may end it.
+    const bytes = await join(socket, upstream, clock, watch.signal);
+    exchange.requestBytes = bytes.client;
+    exchange.responseBytes = bytes.upstream;
+    watch.signal.throwIfAborted();
+  } finally {
+    watch.end();
+    inFlight.end(watch);
+  }
+}
+
+/** Hands OpenAI's refusal on. */
+async function decline(
+  socket: Duplex,
+  response: IncomingMessage,
+  exchange: Exchange,
+): Promise<void> {
+  const type = response.headers["content-type"] ?? "application/json";
+  socket.write(toHead(response, exchange, `connection: close\r\ncontent-type: ${type}\r\n`));
+  for await (const chunk of response) {
+    exchange.responseBytes += chunk.length;
+    socket.write(chunk);
+  }
+  socket.end();
+}
+
+function toHead(response: IncomingMessage, exchange: Exchange, own: string): string {
+  const { statusCode = 502, headers } = response;
+  const passed = Object.entries(headers)
+    .map(([name, value]) => [name, String(value)] as const)
+    .filter(([name, value]) => PASSED_DOWN.test(name) && isWritable(name, value))
+    .map(([name, value]) => `${name}: ${value}\r\n`);
+  return (
+    `HTTP/1.1 ${statusCode} ${STATUS_CODES[statusCode] ?? ""}\r\n${own}` +
+    `x-gateway-request-id: ${exchange.id}\r\n${passed.join("")}\r\n`
+  );
+}

@@ -1,0 +1,75 @@
+// A call always waits for exactly one party, so one timer does for all clocks. The connect clock
+// is the transport's. When a wait is over, or the client leaves, the call's signal aborts with the
+// GatewayError that tells why.
+import type { Writable } from "node:stream";
+import type { Clock, Timer } from "../clock.ts";
+import type { TimeoutConfig } from "../config/config.ts";
+import { GatewayError, type ErrorCode } from "../errors.ts";
+
+/** The rest of the request; OpenAI's first byte; its next piece; room at the client. */
+export type Party = "request" | "firstByte" | "nextPiece" | "client";
+
+const CLOCKS: Readonly<Record<Party, readonly [keyof TimeoutConfig, ErrorCode, string]>> = {
+  request: ["stallMs", "request_timeout", "The rest of the request did not come in time."],
+  firstByte: ["firstByteMs", "upstream_timeout", "OpenAI did not begin to answer in time."],
+  nextPiece: ["idleMs", "upstream_timeout", "OpenAI fell silent in the middle of its answer."],
+  client: ["stallMs", "client_stalled", "The client stopped reading its answer."],
+};
+
+export class Watch {
+  readonly #controller = new AbortController();
+  readonly #clock: Clock;
+  readonly #timeouts: TimeoutConfig;
+  /** The response, or a WebSocket's socket. */
+  readonly #res: Writable;
+  #party: Party | undefined;
+  #timer: Timer | undefined;
+
+  constructor(clock: Clock, timeouts: TimeoutConfig, res: Writable) {
+    this.#clock = clock;
+    this.#timeouts = timeouts;
+    this.#res = res;
+    // Of the response: a request closes as soon as its body is read, and says nothing of a client
+    // that leaves after that.
+    res.once("close", this.#onClose);
+    if (res.closed) this.#onClose();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  waitFor(party: Party): void {
+    if (party === this.#party) {
+      this.#timer?.refresh();
+      return;
+    }
+    this.#timer?.cancel();
+    this.#party = party;
+    const [timeout, code, message] = CLOCKS[party];
+    this.#timer = this.#clock.after(this.#timeouts[timeout], () => {
+      this.cancel(new GatewayError(code, message));
+    });
+  }
+
+  /** Nobody is waited for, for now. */
+  rest(): void {
+    this.#timer?.cancel();
+    this.#party = undefined;
+  }
+
+  cancel(reason: GatewayError): void {
+    this.#controller.abort(reason);
+  }
+
+  /** The call is over: nothing is waited for any more. */
+  end(): void {
+    this.rest();
+    this.#res.off("close", this.#onClose);
+  }
+
+  readonly #onClose = (): void => {
+    if (this.#res.writableFinished) return;
+    this.cancel(new GatewayError("client_gone", "The client left."));
+  };
+}

@@ -1,0 +1,164 @@
+// Rule 5: four clocks. Each names whom the call waited for.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { test, type TestContext } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+import { fakeOpenAI } from "../helpers/fake-openai.ts";
+import { ManualClock } from "../helpers/manual-clock.ts";
+import { openSocket } from "../helpers/raw-client.ts";
+import { post, readStream } from "../helpers/read-stream.ts";
+import { startGateway } from "../helpers/start-gateway.ts";
+
+const timeouts = { firstByteMs: 600_000, idleMs: 300_000, stallMs: 60_000 };
+
+test("an OpenAI that does not begin to answer is 500 upstream_timeout, not to be retried", async (t) => {
+  const clock = new ManualClock();
+  const openai = await fakeOpenAI(t, () => {});
+  const { url, reported } = await startGateway(t, openai.baseUrl, { timeouts }, { clock });
+  const call = post(`${url}/v1/chat/completions`, {});
+  const arrival = await openai.next();
+  await arrival.body;
+
+  clock.advance(timeouts.firstByteMs - 1);
+  assert.equal(clock.pending, 1);
+  clock.advance(1);
+
+  const response = await call;
+  assert.equal(response.status, 500);
+  assert.equal(response.headers.get("x-should-retry"), "false");
+  assert.deepEqual(await response.json(), {
+    error: {
+      message: "OpenAI did not begin to answer in time.",
+      type: "server_error",
+      param: null,
+      code: "upstream_timeout",
+    },
+  });
+  await arrival.closed;
+  assert.equal((await reported())["error"], "upstream_timeout");
+});
+
+test("an OpenAI that falls silent inside its answer ends the stream with an error", async (t) => {
+  const clock = new ManualClock();
+  const openai = await fakeOpenAI(t, (res) => {
+    res.writeHead(200, { "content-type": "text/event-stream" }).write("data: {}\n\n");
+  });
+  const { url } = await startGateway(t, openai.baseUrl, { timeouts }, { clock });
+  const reader = readStream(await post(`${url}/v1/chat/completions`, {}));
+  await reader.next();
+
+  clock.advance(timeouts.idleMs);
+
+  assert.match(
+    await reader.rest(),
+    /^data: \{"error":\{"message":"OpenAI fell silent.*"code":"upstream_timeout"\}\}\n\n$/,
+  );
+  await (
+    await openai.next()
+  ).closed;
+});
+
+test("pieces that come in time never let the idle clock ring", async (t) => {
+  const clock = new ManualClock();
+  let write = (_: string): void => {};
+  const openai = await fakeOpenAI(t, (res) => {
+    res.writeHead(200, { "content-type": "text/event-stream" });
+    write = (text) => void res.write(text);
+    write("data: 0\n\n");
+  });
+  const { url } = await startGateway(t, openai.baseUrl, { timeouts }, { clock });
+  const reader = readStream(await post(`${url}/v1/chat/completions`, {}));
+  await reader.next();
+
+  for (let count = 1; count <= 3; count++) {
+    clock.advance(timeouts.idleMs - 1);
+    write(`data: ${count}\n\n`);
+    assert.equal(await reader.next(), `data: ${count}\n\n`);
+  }
+});
+
+test("a client that stops sending its body is 408, and OpenAI's clock does not run meanwhile", async (t) => {
+  const clock = new ManualClock();
+  const openai = await fakeOpenAI(t, () => {});
+  const { port } = await startGateway(
+    t,
+    openai.baseUrl,
+    { timeouts: { ...timeouts, firstByteMs: 1_000 } },
+    { clock },
+  );
+  const socket = await openSocket(port);
+  socket.write("POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n12345");
+  const arrival = await openai.next();
+  await arrival.received(5);
+
+  clock.advance(timeouts.stallMs - 1);
+  assert.equal(clock.pending, 1);
+  clock.advance(1);
+
+  const [answer] = await once(socket, "data");
+  assert.match(String(answer), /^HTTP\/1.1 408 [^]*"code":"request_timeout"/);
+  await arrival.closed;
+  socket.destroy();
+});
+
+test("a client that stops reading its answer is cut, and the call to OpenAI with it", async (t) => {
+  const clock = new ManualClock();
+  const openai = await fakeOpenAI(t, async (res) => {
+    res.writeHead(200, { "content-type": "application/octet-stream" });
+    while (!res.destroyed) if (!res.write(Buffer.alloc(65_536))) await once(res, "drain");
+  });
+  const { port, reported } = await startGateway(t, openai.baseUrl, { timeouts }, { clock });
+  const socket = await openSocket(port);
+  socket.pause();
+  socket.write("GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n");
+  const arrival = await openai.next();
+
+  let gone = false;
+  void arrival.closed.then(() => (gone = true));
+  // The clock stands still until every buffer on the way is full; from then on it rings.
+  for (let rounds = 0; !gone && rounds < 10_000; rounds++) {
+    await turn();
+    if (rounds % 100 === 99) clock.advance(timeouts.stallMs);
+  }
+
+  assert.ok(gone);
+  assert.equal((await reported())["error"], "client_stalled");
+  socket.destroy();
+});
+
+test("an OpenAI that does not accept connections is upstream_unreachable after two tries", async (t) => {
+  const port = await deafPort(t);
+  const { url, reported } = await startGateway(t, `http://127.0.0.1:${port}/v1`, {
+    timeouts: { connectMs: 200 },
+  });
+
+  const response = await post(`${url}/v1/chat/completions`, {});
+
+  assert.equal(response.status, 500);
+  assert.match(await response.text(), /could not connect to OpenAI \(UND_ERR_CONNECT_TIMEOUT\)/);
+  assert.equal((await reported())["attempts"], 2);
+});
+
+/** Listens, never accepts, and has its backlog full: the kernel drops further handshakes. */
+async function deafPort(t: TestContext): Promise<number> {
+  const worker = new Worker(
+    `const { parentPort } = require("node:worker_threads");
+     const server = require("node:net").createServer().listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => {
+       parentPort.postMessage(server.address().port);
+       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+     });`,
+    { eval: true },
+  );
+  const [port]: number[] = await once(worker, "message");
+  const fillers = Array.from({ length: 4 }, () =>
+    connect(port ?? 0, "127.0.0.1").on("error", () => {}),
+  );
+  t.after(async () => {
+    for (const filler of fillers) filler.destroy();
+    await worker.terminate();
+  });
+  await Promise.all(fillers.slice(0, 2).map((filler) => once(filler, "connect")));
+  return port ?? 0;
+}
