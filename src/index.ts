@@ -1,0 +1,181 @@
+#!/usr/bin/env node
+// The command line: arguments, start, signals, exit codes. Exports nothing.
+// 0: all is well. 1: it could not run. 2: the arguments or settings are wrong.
+import { readFileSync } from "node:fs";
+import { get } from "node:http";
+import { systemClock } from "./clock.ts";
+import { closest } from "./config/closest.ts";
+import { describe } from "./config/describe.ts";
+import { loadConfig } from "./config/load.ts";
+import { ConfigError, toLine } from "./config/reader.ts";
+import { SETTINGS, parseCommandLine, toFlag, type CommandLine } from "./config/settings.ts";
+import { OpenAIGateway } from "./gateway.ts";
+import { createStdoutLog, redact } from "./telemetry/log.ts";
+
+const COMMANDS: Readonly<Record<string, (commandLine: CommandLine) => Promise<void> | void>> = {
+  start,
+  check,
+  health,
+  help: () => print(help()),
+};
+
+/** What --mock stands for where nothing is started. */
+const NO_UPSTREAM = "http://localhost/v1";
+
+await main();
+
+async function main(): Promise<void> {
+  // Whoever reads may hang up, as `head` does.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+  try {
+    const commandLine = parseCommandLine(process.argv.slice(2));
+    const [word = "start", ...rest] = commandLine.words;
+    const command = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined;
+    if (commandLine.help) print(help());
+    else if (commandLine.version) print(`${version()}\n`);
+    else if (command === undefined || rest.length > 0) fail(2, unknownCommand(word, rest));
+    else await command(commandLine);
+  } catch (error) {
+    if (error instanceof ConfigError) fail(2, `The settings are wrong:\n${indent(error.message)}`);
+    else fail(1, explain(error));
+  }
+}
+
+async function start(commandLine: CommandLine): Promise<void> {
+  const mock = commandLine.mock ? await (await import("./mock/server.ts")).startMock() : undefined;
+  const { config, hints } = loadConfig(commandLine, mock?.baseUrl);
+  const log = createStdoutLog(config.log.level, [config.upstreams[0].apiKey], systemClock);
+  process.on("uncaughtException", (error) => {
+    log.error("crashed", { cause: error.stack });
+    process.exit(1);
+  });
+  for (const hint of hints) log.warn(toLine(hint));
+
+  const gateway = new OpenAIGateway(config, { log });
+  onStop((signal) => {
+    log.info(`${signal}: draining; once more to exit at once`);
+    return gateway.close();
+  });
+  const { url } = await gateway.listen();
+  if (mock !== undefined)
+    log.info("mock: answers are made up here, no key is used, nothing is spent");
+  log.info(`listening on ${url}`, { version: version(), node: process.version });
+}
+
+/** As PID 1 a process without handlers would ignore these signals. */
+function onStop(stop: (signal: string) => Promise<void>): void {
+  let stopping = false;
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      if (stopping) process.exit(1);
+      stopping = true;
+      void stop(signal).then(() => process.exit(0));
+    });
+  }
+}
+
+/** Prints the settings in force, secrets hidden. */
+function check(commandLine: CommandLine): void {
+  const loaded = loadConfig(commandLine, commandLine.mock ? NO_UPSTREAM : undefined);
+  const { config, hints } = loaded;
+  for (const hint of hints) process.stderr.write(`${redact(toLine(hint))}\n`);
+  const text = commandLine.json
+    ? `${JSON.stringify(config, undefined, 2)}\n`
+    : `The settings are fine:\n${describe(loaded)}`;
+  print(redact(text, [config.upstreams[0].apiKey])); // Somebody may have put the key elsewhere too.
+}
+
+/** For a container's health check: asks the gateway that runs beside it. */
+async function health(commandLine: CommandLine): Promise<void> {
+  const { host, port } = loadConfig(commandLine, NO_UPSTREAM).config.server;
+  const options = { host: toReachable(host), port, path: "/healthz", timeout: 2_000 };
+  // Not fetch, which refuses some ports, such as 6000 and 10080.
+  await new Promise<void>((resolve) => {
+    const call = get(options, ({ statusCode }) => {
+      if (statusCode !== 200) fail(1, `Unhealthy: ${options.host}:${port} answers ${statusCode}.`);
+      call.destroy();
+      resolve();
+    });
+    call.on("timeout", () => call.destroy(new Error("silent for 2 s")));
+    call.on("error", (error) => {
+      fail(1, `Unhealthy: no answer from ${options.host}:${port} (${toCode(error)}).`);
+    });
+  });
+}
+
+function toReachable(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  return host === "::" ? "::1" : host;
+}
+
+function help(): string {
+  const flags = SETTINGS.map(({ name, about, secret }) => {
+    const flag = secret === true ? "" : `--${toFlag(name)}`;
+    return `  ${name.padEnd(18)} ${flag.padEnd(20)} ${about}\n`;
+  });
+  return `openai-gateway ${version()}: puts OpenAI behind a browser or mobile app and keeps the key.
+
+Usage: node dist/index.js [command] [options]
+
+Commands:
+  start      (default) serve until SIGTERM or SIGINT
+  check      print all settings and where they are set, or what is wrong with them
+  health     exit with 0 if the gateway on this host and port is alive
+  help       this text
+
+Options:
+  --mock          answer from a built-in imitation of OpenAI: no key, nothing spent
+  --config FILE   settings file; default gateway.json if there is one (GATEWAY_CONFIG)
+  --json          let check print JSON
+  -h, --help      this text
+  -v, --version   the version
+
+Settings (environment or .env; also as options):
+${flags.join("")}
+OPENAI_API_KEY_FILE may name a file that holds the key.
+Exit codes: 0 all is well, 1 it could not run, 2 the arguments or settings are wrong.
+`;
+}
+
+function version(): string {
+  const manifest: unknown = JSON.parse(
+    readFileSync(new URL("../package.json", import.meta.url), "utf8"),
+  );
+  return String(Object(manifest).version);
+}
+
+function unknownCommand(word: string, rest: readonly string[]): string {
+  if (rest.length > 0) return `Unexpected argument "${rest[0]}"; see --help.`;
+  return `Unknown command "${word}"${closest(word, Object.keys(COMMANDS)) || "; see --help."}`;
+}
+
+/** What the system refused, in words. */
+function explain(error: unknown): string {
+  const { code, port, address, hostname } = Object(error);
+  if (code === "EADDRINUSE") {
+    return `Port ${port} on ${address} is in use: stop the other program or set PORT.`;
+  }
+  if (code === "EACCES")
+    return `No permission to listen on port ${port}: set PORT to 1024 or above.`;
+  if (["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN"].includes(code)) {
+    return `This machine has no address ${address ?? hostname}: set HOST to one it has.`;
+  }
+  return error instanceof Error ? error.message : String(error);
+}
+
+function toCode(error: Error): string {
+  return "code" in error ? String(error.code) : error.message;
+}
+
+function indent(text: string): string {
+  return text.replace(/^/gm, "  ");
+}
+
+function print(text: string): void {
+  process.stdout.write(text);
+}
+
+function fail(exitCode: 1 | 2, message: string): void {
+  process.stderr.write(`${redact(message)}\n`);
+  process.exit(exitCode);
+}
