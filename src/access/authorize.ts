@@ -1,11 +1,11 @@
 // May this caller do this? Default-deny by method and path: OpenAI adds paths every month.
 import type { PolicyConfig } from "../config/config.ts";
 import { GatewayError } from "../errors.ts";
-import { findOperation, isAdministrative, type Operation } from "../openai/endpoints.ts";
+import { findOperation, isAdministrative, type Asked } from "../openai/endpoints.ts";
 
 export interface Policy {
   readonly name: string;
-  allows(method: string, path: string, operation: Operation | undefined): boolean;
+  allows(asked: Asked): boolean;
 }
 
 /** All that OpenAI's API is made of. Nothing else goes up: `*` means paths; fetch has no TRACE. */
@@ -17,15 +17,16 @@ export function compilePolicy(name: string, { endpoints }: PolicyConfig): Policy
   const matchers = patterns.map(compilePattern);
   return {
     name,
-    allows(method, path, operation) {
+    allows(asked) {
+      const { method, path, operation } = asked;
       if (operation !== undefined && words.has(operation.class)) return true;
-      if (matchers.some((matches) => matches(method, path, operation))) return true;
+      if (matchers.some((matches) => matches(asked))) return true;
       return words.has(isAdministrative(method, path) ? "admin" : "*");
     },
   };
 }
 
-type Matcher = (method: string, path: string, operation: Operation | undefined) => boolean;
+type Matcher = (asked: Asked) => boolean;
 
 /**
  * `GET /files/{id}` means every path of that shape, `GET /files/file-1` that path alone. A shape
@@ -37,7 +38,7 @@ function compilePattern(pattern: string): Matcher {
   const known = findOperation(allowed, template).operation;
   const segments = template.split("/");
   const opensAdmin = isAdministrative(allowed, template) && !template.startsWith("/{");
-  return (method, path, operation) => {
+  return ({ method, path, operation }) => {
     if (method !== allowed && !(method === "HEAD" && allowed === "GET")) return false;
     if (operation !== undefined && operation !== known) return false;
     if (isAdministrative(method, path) && !opensAdmin) return false;
@@ -55,15 +56,15 @@ function compilePattern(pattern: string): Matcher {
  * @throws GatewayError 403 for what the policy does not open, 404 and 405 for what OpenAI does not
  * have, as far as we know.
  */
-export function authorize(policy: Policy, method: string, path: string): Operation | undefined {
-  const { operation, methods } = findOperation(method, path);
+export function authorize(policy: Policy, asked: Asked): void {
+  const { method, path, operation, methods } = asked;
   if (method !== "WEBSOCKET" && !METHODS.includes(method)) {
     throw wrongMethod(method, methods.length > 0 ? methods : METHODS);
   }
-  if (policy.allows(method, path, operation)) return operation;
-  const what = `${method} ${operation?.template ?? path}`;
+  if (policy.allows(asked)) return;
+  const what = `${method} ${operation?.template ?? path.slice(0, 200)}`;
   if (operation !== undefined || isAdministrative(method, path)) {
-    throw new GatewayError("endpoint_not_allowed", `${what} is not open to you here.`);
+    throw new GatewayError("endpoint_not_allowed", `${what} is not among the allowed endpoints.`);
   }
   if (methods.length > 0) throw wrongMethod(method, methods);
   throw new GatewayError("unknown_url", `Unknown request URL: ${what}.`);

@@ -297,17 +297,19 @@ interface Branch {
 
 const ROOT = plant();
 
-/** What is at a path: the operation, or else the methods that the path does offer. */
-export interface Found {
+/** What a request asks for: an operation, or else the methods that its path does offer. */
+export interface Asked {
+  readonly method: string;
+  readonly path: string;
   readonly operation: Operation | undefined;
   readonly methods: readonly string[];
 }
 
 /** HEAD is GET without the body (RFC 9110 §9.3.2). */
-export function findOperation(method: string, path: string): Found {
+export function findOperation(method: string, path: string): Asked {
   const branch = walk(ROOT, path.slice(1).split("/"), 0);
   const operation = branch?.operations.get(method === "HEAD" ? "GET" : method);
-  return { operation, methods: [...(branch?.operations.keys() ?? [])] };
+  return { method, path, operation, methods: [...(branch?.operations.keys() ?? [])] };
 }
 
 const ADMINISTRATIVE =

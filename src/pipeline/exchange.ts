@@ -3,8 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Clock } from "../clock.ts";
 import type { GatewayError } from "../errors.ts";
-import type { Target } from "../http/target.ts";
-import type { Operation } from "../openai/endpoints.ts";
+import type { Asked } from "../openai/endpoints.ts";
 import { findModel } from "../openai/model.ts";
 import type { Reply } from "../upstream/attempt.ts";
 
@@ -42,12 +41,8 @@ export function createExchange({ method = "" }: IncomingMessage, clock: Clock): 
   };
 }
 
-export function noteOperation(
-  exchange: Exchange,
-  operation: Operation | undefined,
-  { path }: Target,
-): void {
-  exchange.route = `${exchange.method} ${operation?.template ?? "/*"}`;
+export function noteAsked(exchange: Exchange, { method, path, operation }: Asked): void {
+  exchange.route = `${method} ${operation?.template ?? "/*"}`;
   if (operation?.template === "/models/{model}") exchange.model = path.slice("/models/".length);
 }
 

@@ -1,4 +1,5 @@
-// The life of an API call: nine verbs, in this order. `receive` is behind us, in gateway.ts.
+// The life of an API call: nine verbs, in this order. `receive` is behind us, in gateway.ts; admit,
+// look up and settle wait for limits, cache and budgets.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { authorize } from "../access/authorize.ts";
 import type { Identify } from "../access/identify.ts";
@@ -8,14 +9,15 @@ import { GatewayError } from "../errors.ts";
 import { RequestBody } from "../http/body.ts";
 import { hasBody } from "../http/headers.ts";
 import type { Target } from "../http/target.ts";
+import { findOperation } from "../openai/endpoints.ts";
 import type { ApiCall, Attempt } from "../upstream/attempt.ts";
 import type { Dial } from "../upstream/dial.ts";
 import { forward } from "../upstream/forward.ts";
 import {
   noteAnswer,
+  noteAsked,
   noteAttempt,
   noteChunk,
-  noteOperation,
   toServerTiming,
   type Exchange,
 } from "./exchange.ts";
@@ -55,13 +57,15 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
   let body: RequestBody | undefined;
   try {
     inFlight.begin(watch);
+    const asked = findOperation(exchange.method, target.path);
+    noteAsked(exchange, asked);
+
     const caller = stages.identify(req);
     exchange.caller = caller.id;
 
-    const operation = authorize(caller.policy, exchange.method, target.path);
-    noteOperation(exchange, operation, target);
-
     body = read(received, config, watch);
+
+    authorize(caller.policy, asked);
 
     watch.waitFor("firstByte");
     const call = toCall(received, body, watch.signal);
@@ -71,7 +75,7 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
     noteAnswer(exchange, reply, clock);
 
     res.setHeader("server-timing", toServerTiming(exchange, clock));
-    await relay(reply, res, watch, (chunk) => noteChunk(exchange, chunk, clock), operation);
+    await relay(reply, res, watch, (chunk) => noteChunk(exchange, chunk, clock), asked.operation);
   } finally {
     exchange.requestBytes = body?.bytes ?? 0;
     body?.discard();

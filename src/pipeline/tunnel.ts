@@ -5,7 +5,8 @@ import { authorize } from "../access/authorize.ts";
 import { isWritable } from "../http/headers.ts";
 import type { Target } from "../http/target.ts";
 import { join } from "../http/upgrade.ts";
-import { noteAttempt, type Exchange } from "./exchange.ts";
+import { findOperation } from "../openai/endpoints.ts";
+import { noteAsked, noteAttempt, type Exchange } from "./exchange.ts";
 import type { Stages } from "./serve.ts";
 import { Watch } from "./watch.ts";
 
@@ -28,11 +29,13 @@ export async function tunnel(received: ReceivedSocket, stages: Stages): Promise<
   const watch = new Watch(clock, config.timeouts, socket);
   try {
     inFlight.begin(watch);
+    const asked = findOperation("WEBSOCKET", target.path);
+    noteAsked(exchange, asked);
+
     const caller = stages.identify(req);
     exchange.caller = caller.id;
 
-    const operation = authorize(caller.policy, "WEBSOCKET", target.path);
-    exchange.route = `WEBSOCKET ${operation?.template ?? "/*"}`;
+    authorize(caller.policy, asked);
 
     watch.waitFor("firstByte");
     noteAttempt(exchange, clock);

@@ -41,6 +41,17 @@ test("the line of a call tells who, what, how much, how long and whose time it w
   );
 });
 
+test("a refusal tells the route too, and a path that nobody knows is not repeated as one", async (t) => {
+  const openai = await fakeOpenAI(t);
+  const { url, reported } = await startGateway(t, openai.baseUrl);
+
+  await fetch(`${url}/v1/files/file-1`);
+  await fetch(`${url}/v1/unheard/of`);
+
+  assert.equal((await reported())["route"], "GET /files/{file_id}");
+  assert.equal((await reported())["route"], "GET /*");
+});
+
 test("the model is in the line as OpenAI's answer names it, not as content pretends", async (t) => {
   const answers = [
     '{"id":"1","object":"chat.completion","model":"gpt-4o-mini-2024-07-18","choices":[]}',

@@ -1,6 +1,5 @@
 // Rule 3: replies pass through untouched, chunk by chunk.
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import { test } from "node:test";
 import { fakeOpenAI } from "../helpers/fake-openai.ts";
@@ -75,11 +74,11 @@ test("a client that reads slowly slows OpenAI down instead of filling the gatewa
   let stopped = (): void => {};
   const full = new Promise<void>((resolve) => (stopped = resolve));
   const openai = await fakeOpenAI(t, async (res) => {
-    res.writeHead(200, { "content-type": "application/octet-stream" });
+    res.setMaxListeners(0).writeHead(200, { "content-type": "application/octet-stream" });
     for (; sentBytes < 128 * 1024 * 1024; sentBytes += chunk.length) {
       if (res.write(chunk)) continue;
       const timer = setTimeout(stopped, 500);
-      await Promise.race([once(res, "drain"), once(res, "close")]);
+      await new Promise((resolve) => res.once("drain", resolve).once("close", resolve));
       clearTimeout(timer);
       if (res.destroyed) return;
     }
