@@ -109,7 +109,12 @@ export function writeRaw(socket: Duplex, error: GatewayError): void {
   };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   const reason = STATUS_CODES[error.status] ?? "";
-  socket.end(`HTTP/1.1 ${error.status} ${reason}\r\n${lines.join("")}\r\n${body}`);
+  endWith(socket, `HTTP/1.1 ${error.status} ${reason}\r\n${lines.join("")}\r\n${body}`);
+}
+
+/** Writes the last of an answer and lets go of the socket, also when its client never closes. */
+export function endWith(socket: Duplex, last: string): void {
+  socket.end(last);
   socket.resume(); // Bytes left unread would reset the connection under the answer (RFC 9112 §9.6).
   const timer = systemClock.after(LINGER_MS, () => socket.destroy());
   socket.once("close", () => timer.cancel());

@@ -80,7 +80,11 @@ async function play(t: TestContext, attack: Attack): Promise<void> {
     assert.equal(arrivals[0]?.headers[name], value, name);
   }
   checkAnswer(answer);
-  assert.doesNotMatch(JSON.stringify(log), new RegExp(`${API_KEY}|${CLIENT_SECRET}`), "a credential was logged");
+  assert.doesNotMatch(
+    JSON.stringify(log),
+    new RegExp(`${API_KEY}|${CLIENT_SECRET}`),
+    "a credential was logged",
+  );
   assert.equal(afterwards.status, 200, "the gateway did not survive");
 }
 
