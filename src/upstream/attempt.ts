@@ -41,6 +41,10 @@ export type Attempt = (call: ApiCall) => Promise<Outcome>;
 
 export type Fetch = (url: URL, init: RequestInit) => Promise<Response>;
 
+// Before Node 26 fetch clones the body of every request that it could send again, and the half that
+// nobody reads keeps the whole upload in memory. With these two it never could.
+const UNCLONED = { redirect: "error", window: null } as const;
+
 const NOTHING: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} };
 
 export function createAttempt(
@@ -58,7 +62,7 @@ export function createAttempt(
       signal,
       // Following would hand the key to wherever the answer points.
       redirect: "manual",
-      ...(body !== undefined && { body: body(), duplex: "half" }),
+      ...(body !== undefined && { body: body(), duplex: "half", ...UNCLONED }),
       ...(dispatcher !== undefined && { dispatcher }),
     };
     try {
@@ -66,7 +70,6 @@ export function createAttempt(
       return { kind: "reply", reply: toReply(response) };
     } catch (error) {
       signal.throwIfAborted();
-      if (error instanceof GatewayError) throw error;
       const failure = toFailure(error);
       return { kind: failure.reached ? "failed" : "unreached", error: failure.error };
     }

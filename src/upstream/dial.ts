@@ -7,6 +7,7 @@ import {
 } from "node:http";
 import { request as requestHttps } from "node:https";
 import type { Duplex } from "node:stream";
+import { TLSSocket } from "node:tls";
 import type { TimeoutConfig, UpstreamConfig } from "../config/config.ts";
 import { GatewayError } from "../errors.ts";
 import type { Target } from "../http/target.ts";
@@ -58,7 +59,12 @@ function limitConnecting(call: ClientRequest, connectMs: number): void {
   const message = "The gateway could not connect to OpenAI.";
   const tooSlow = new GatewayError("upstream_unreachable", message);
   call.setTimeout(connectMs, () => call.destroy(tooSlow));
-  call.once("upgrade", (_, socket) => socket.setTimeout(0));
+  // From here on the first-byte clock runs.
+  const connected = (): void => void call.setTimeout(0);
+  call.once("socket", (socket) => {
+    if (!socket.connecting) connected();
+    else socket.once(socket instanceof TLSSocket ? "secureConnect" : "connect", connected);
+  });
 }
 
 /** What RFC 6455 needs; the caller's key, which browsers put among the subprotocols, stays here. */

@@ -30,6 +30,7 @@ export interface Failure {
 
 /** Names the code but not the host: the address of an upstream is the operator's business. */
 export function toFailure(cause: unknown): Failure {
+  if (cause instanceof GatewayError) return { reached: true, error: cause };
   const codes = codesOf(cause);
   const unreached = codes.find((code) => UNREACHED.has(code));
   if (unreached !== undefined || isConnecting(cause)) {
@@ -37,9 +38,22 @@ export function toFailure(cause: unknown): Failure {
     const message = `The gateway could not connect to OpenAI (${code}).`;
     return { reached: false, error: new GatewayError("upstream_unreachable", message, { cause }) };
   }
+  if (isSaid(cause, "bad port")) {
+    const message = "OPENAI_BASE_URL has a port that fetch refuses to connect to.";
+    return { reached: false, error: new GatewayError("upstream_unreachable", message, { cause }) };
+  }
+  if (isSaid(cause, "unexpected redirect")) {
+    const message = "OpenAI answered with a redirect, which is not followed: see OPENAI_BASE_URL.";
+    return { reached: true, error: new GatewayError("upstream_reset", message, { cause }) };
+  }
   const code = codes[0];
   const message = `The connection to OpenAI broke${code === undefined ? "" : ` (${code})`}.`;
   return { reached: true, error: new GatewayError("upstream_reset", message, { cause }) };
+}
+
+/** What fetch refuses by itself has words and no code. */
+function isSaid(error: unknown, words: string): boolean {
+  return error instanceof Error && error.cause instanceof Error && error.cause.message === words;
 }
 
 /** The codes along the chain of causes, Happy Eyeballs' several attempts included. */

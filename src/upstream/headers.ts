@@ -5,7 +5,11 @@ import type { UpstreamConfig } from "../config/config.ts";
 import { hasBody, hopByHop, isWritable } from "../http/headers.ts";
 
 const UP = new Set([
-  "content-type", "accept", "user-agent", "idempotency-key", "x-client-request-id",
+  "content-type",
+  "accept",
+  "user-agent",
+  "idempotency-key",
+  "x-client-request-id",
 ]);
 const UP_PREFIX = /^(?:openai|x-stainless)-/;
 const NEVER_UP = new Set(["openai-organization", "openai-project"]);

@@ -3,6 +3,9 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, request } from "node:http";
 import { test } from "node:test";
+import { setTimeout as turn } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { fakeOpenAI, portOf } from "../helpers/fake-openai.ts";
 import { openSocket, sendRaw } from "../helpers/raw-client.ts";
 import { post } from "../helpers/read-stream.ts";
@@ -206,4 +209,29 @@ test("a body that was read before the gateway saw it is a clear error", async (t
 
   assert.equal(response.status, 500);
   assert.match(await response.text(), /mount the gateway before body parsers/);
+});
+
+test("an upload passes through memory and does not stay there", async (t) => {
+  setFlagsFromString("--expose-gc");
+  const collect: () => void = runInNewContext("gc");
+  const server = createServer((req, res) => req.resume().on("end", () => res.end("{}")));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  t.after(() => server.close());
+  const { url } = await startGateway(t, `http://127.0.0.1:${portOf(server)}/v1`);
+  const call = request(`${url}/v1/embeddings`, { method: "POST" });
+  const piece = Buffer.alloc(1024 * 1024);
+  collect();
+  const before = process.memoryUsage().arrayBuffers;
+
+  for (let count = 0; count < 48; count++) {
+    if (!call.write(piece)) await once(call, "drain");
+  }
+  for (let count = 0; count < 10; count++, collect()) await turn(10);
+  const kept = process.memoryUsage().arrayBuffers - before;
+  call.end();
+  const [response] = await once(call, "response");
+  await once(response.resume(), "end");
+
+  assert.equal(response.statusCode, 200);
+  assert.ok(kept < 16 * piece.length, `${kept} bytes are still there`);
 });
