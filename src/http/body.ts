@@ -33,6 +33,7 @@ export class RequestBody {
   #next = 0;
   #keeping = true;
   #watched = true;
+  #begun = false;
   #ended = false;
   #passes = 0;
   #pulling: Promise<void> | undefined;
@@ -107,7 +108,7 @@ export class RequestBody {
   /** The next piece, or nothing at the end. */
   async #read(): Promise<Buffer | undefined> {
     const req = this.#req;
-    if (this.bytes === 0) this.#begin();
+    if (!this.#begun) this.#begin();
     for (;;) {
       const chunk: unknown = req.read();
       if (Buffer.isBuffer(chunk)) return chunk;
@@ -119,8 +120,8 @@ export class RequestBody {
   }
 
   #begin(): void {
+    this.#begun = true;
     this.#options.invite();
-    if (this.#req.listeners("readable").includes(this.#onEvent)) return;
     for (const event of ["readable", "end", "close", "error"]) this.#req.on(event, this.#onEvent);
   }
 

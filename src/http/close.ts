@@ -21,7 +21,10 @@ export function createCloser(server: Server): Closer {
   return {
     close: (clock) =>
       new Promise((resolve) => {
-        const timer = clock.after(FAREWELL_MS, () => server.closeAllConnections());
+        const timer = clock.after(FAREWELL_MS, () => {
+          // Upgraded ones too, which closeAllConnections() no longer knows.
+          for (const socket of sockets) socket.destroy();
+        });
         server.close(() => {
           timer.cancel();
           resolve();

@@ -33,6 +33,9 @@ export function createHttpServer(config: ServerConfig, handlers: Handlers): Serv
     headersTimeout: HEADERS_TIMEOUT_MS,
     requestTimeout: Math.max(300_000, config.maxBodyBytes / UPLOAD_BYTES_PER_MS),
     connectionsCheckingInterval: 1_000,
+    // Finds clients that vanished without a word; a WebSocket may be silent for hours otherwise.
+    keepAlive: true,
+    keepAliveInitialDelay: 60_000,
     // Node's own refusal has no body; checkRequestHeaders has one.
     requireHostHeader: false,
     // Node 22.21 and later ask; older ones hand every Upgrade to the listener below.

@@ -2,7 +2,7 @@
 // where it can, keeps nothing open for them, and goes on.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { createServer, request, type Server } from "node:http";
+import { Agent, createServer, request, type Server } from "node:http";
 import { connect, type Socket } from "node:net";
 import { describe, test, type TestContext } from "node:test";
 import { parseConfig } from "../../src/config/parse.ts";
@@ -50,12 +50,14 @@ async function startServer(
 async function openStubborn(
   t: TestContext,
   port: number,
+  { paused = false }: { readonly paused?: boolean } = {},
 ): Promise<{ socket: Socket; received: () => string }> {
   const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
   socket.on("error", () => {});
   t.after(() => socket.destroy());
   let text = "";
   socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
+  if (paused) socket.pause();
   await once(socket, "connect");
   return { socket, received: () => text };
 }
@@ -164,12 +166,15 @@ describe("slow clients", { concurrency: 8 }, () => {
     { timeout: 20_000 },
     async (t) => {
       const { server, port } = await startServer(t);
-      const { socket, received } = await openStubborn(t, port);
+      // Paused from the start, so that the answer waits in the kernel, where a reset would wipe it.
+      const { socket, received } = await openStubborn(t, port, { paused: true });
 
-      socket.write(`GET / HTTP/1.1\r\nx: ${"y".repeat(20_000)}`);
-      await once(socket, "data");
-      for (let index = 0; index < 20; index++) socket.write("z".repeat(10_000));
-      await once(socket, "end");
+      for (let index = 0; index < 20; index++) {
+        socket.write(`GET / HTTP/1.1\r\nx: ${"y".repeat(20_000)}`);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      socket.resume();
+      await new Promise((resolve) => socket.once("close", resolve).once("end", resolve));
 
       assert.equal(parseAnswer(received()).status, 431);
       await emptied(server);
@@ -241,22 +246,19 @@ test("a thousand calls on one connection leave no listener behind", async (t) =>
   await once(upstream, "listening");
   t.after(() => upstream.close());
   const { port } = await startGateway(t, `http://127.0.0.1:${portOf(upstream)}/v1`);
-  const call = "GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n";
-  const socket = await openSocket(port);
-  let answered = 0;
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  t.after(() => agent.destroy());
+  const ports = new Set<number | undefined>();
 
-  const done = new Promise<void>((resolve) => {
-    socket.on("data", (chunk: Buffer) => {
-      answered += String(chunk).split("HTTP/1.1 200 ").length - 1;
-      if (answered === 1_000) resolve();
-      else socket.write(call);
-    });
-  });
-  socket.write(call);
-  await done;
+  for (let index = 0; index < 1_000; index++) {
+    const call = request({ port, agent, path: "/v1/models" }).end();
+    const [response] = await once(call, "response");
+    ports.add(response.socket.localPort);
+    await once(response.resume(), "end");
+  }
 
+  assert.equal(ports.size, 1);
   assert.deepEqual(warnings, []);
-  socket.destroy();
 });
 
 /** Where a client may be when its connection is reset. */
