@@ -45,6 +45,8 @@ export interface ErrorDetails {
   /** The request field at fault, for `error.param`. */
   readonly param?: string;
   readonly retryAfterMs?: number;
+  /** As in the table, where only some failures of a kind forbid a retry. */
+  readonly retry?: false;
   /** Methods the resource offers, for `allow` (RFC 9110 §15.5.6). */
   readonly allow?: readonly string[];
   /** For the log only, never sent. */
@@ -90,7 +92,7 @@ export function toEnvelope({ code, message, details }: GatewayError): ErrorEnvel
 export function toErrorHeaders({ code, details }: GatewayError): Record<string, string> {
   const failure: Failure = FAILURES[code];
   const headers: Record<string, string> = {};
-  if (failure.retry === false) headers["x-should-retry"] = "false";
+  if ((details.retry ?? failure.retry) === false) headers["x-should-retry"] = "false";
   if (details.allow !== undefined) headers["allow"] = details.allow.join(", ");
   if (details.retryAfterMs !== undefined) {
     headers["retry-after"] = String(Math.ceil(details.retryAfterMs / 1000));

@@ -17,6 +17,7 @@ import { checkRequestHeaders } from "./http/headers.ts";
 import { sendError } from "./http/respond.ts";
 import { createHttpServer, listen, writeRaw } from "./http/server.ts";
 import { parseTarget, type Target } from "./http/target.ts";
+import { Turns } from "./http/turns.ts";
 import { checkHandshake } from "./http/upgrade.ts";
 import { createExchange, type Exchange } from "./pipeline/exchange.ts";
 import { InFlight } from "./pipeline/in-flight.ts";
@@ -71,6 +72,7 @@ export class OpenAIGateway implements Gateway {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #cors: Cors;
+  readonly #turns = new Turns();
   readonly #inFlight: InFlight;
   readonly #stages: Stages;
   readonly #dispatcher: Dispatcher | undefined;
@@ -101,34 +103,27 @@ export class OpenAIGateway implements Gateway {
   }
 
   readonly handle = (req: IncomingMessage, res: ServerResponse): void => {
-    void this.#receive(req, res, () => {});
+    this.#begin(req, res, () => {});
   };
 
   readonly upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    void this.#connect(req, socket, head);
+    // An embedder's log may throw; that must not end its process.
+    this.#connect(req, socket, head).catch(() => socket.destroy());
   };
 
   async listen(): Promise<{ readonly url: string; readonly port: number }> {
     const { server: settings } = this.#config;
+    if (this.#closer !== undefined) throw new Error("This gateway listens already.");
     const server = createHttpServer(settings, {
-      request: (req, res, invite = () => {}) => void this.#receive(req, res, invite),
+      request: (req, res, invite = () => {}) => this.#begin(req, res, invite),
       upgrade: this.upgrade,
       refused: ({ code, message }) => this.#log.debug("refused", { error: code, reason: message }),
     });
-    this.#closer = createCloser(server);
+    const closer = createCloser(server);
     const { address, family, port } = await listen(server, settings);
-    this.#warnThatOpen();
+    this.#closer = closer;
     const host = family === "IPv6" ? `[${address}]` : address;
     return { url: `http://${host}:${port}`, port };
-  }
-
-  #warnThatOpen(): void {
-    const pages = this.#config.cors.origins.includes("*")
-      ? ", and any page that a browser with such access shows (CORS_ORIGINS is *)"
-      : "";
-    this.#log.warn(
-      `open: whoever reaches ${this.#config.server.host} can spend from the key${pages}`,
-    );
   }
 
   async close(): Promise<void> {
@@ -140,6 +135,12 @@ export class OpenAIGateway implements Gateway {
     // Until here it listened, so that probes and balancers could see it drain.
     await this.#closer?.close(this.#clock);
     await this.#dispatcher?.destroy();
+  }
+
+  #begin(req: IncomingMessage, res: ServerResponse, invite: () => void): void {
+    this.#turns.wait(req, res, () => {
+      this.#receive(req, res, invite).catch(() => res.destroy());
+    });
   }
 
   /** The first of the nine verbs, the errors of all, and the report at the end. */

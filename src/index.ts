@@ -6,6 +6,7 @@ import { get } from "node:http";
 import { systemClock } from "./clock.ts";
 import { closest } from "./config/closest.ts";
 import { describe } from "./config/describe.ts";
+import type { Config } from "./config/config.ts";
 import { loadConfig } from "./config/load.ts";
 import { ConfigError, toLine } from "./config/reader.ts";
 import { SETTINGS, parseCommandLine, toFlag, type CommandLine } from "./config/settings.ts";
@@ -57,9 +58,17 @@ async function start(commandLine: CommandLine): Promise<void> {
     return gateway.close();
   });
   const { url } = await gateway.listen();
-  if (mock !== undefined)
-    log.info("mock: answers are made up here, no key is used, nothing is spent");
+  if (mock === undefined) log.warn(describeOpenness(config));
+  else log.info("mock: answers are made up here, no key is used, nothing is spent");
   log.info(`listening on ${url}`, { version: version(), node: process.version });
+}
+
+/** Nobody is asked who they are yet: what that means, here. */
+function describeOpenness({ server: { host }, cors: { origins } }: Config): string {
+  const pages = origins.includes("*")
+    ? ", and any page that a browser with such access shows (CORS_ORIGINS is *)"
+    : "";
+  return `open: whoever reaches ${host} can spend from the key${pages}`;
 }
 
 /** As PID 1 a process without handlers would ignore these signals. */

@@ -10,7 +10,7 @@ export class InFlight {
   readonly #calls = new Set<Cancellable>();
   readonly #limit: number;
   #draining = false;
-  #onEmpty: (() => void) | undefined;
+  readonly #whenEmpty: (() => void)[] = [];
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -37,13 +37,13 @@ export class InFlight {
 
   end(call: Cancellable): void {
     this.#calls.delete(call);
-    if (this.#calls.size === 0) this.#onEmpty?.();
+    if (this.#calls.size === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();
   }
 
   /** Takes no new call. Resolves when the last one is over. */
   async drain(): Promise<void> {
     this.#draining = true;
-    if (this.#calls.size > 0) await new Promise<void>((resolve) => (this.#onEmpty = resolve));
+    if (this.#calls.size > 0) await new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
   }
 
   /** Ends what is left: streams get an error event, calls without an answer get 503. */
@@ -51,6 +51,7 @@ export class InFlight {
     const reason = new GatewayError(
       "draining",
       "The gateway is restarting; this call was cut short.",
+      { retry: false }, // OpenAI may have billed it.
     );
     for (const call of this.#calls) call.cancel(reason);
   }

@@ -1,6 +1,6 @@
 // A reply on its way to the client: untouched, piece by piece, no faster than the client reads.
 import type { ServerResponse } from "node:http";
-import { GatewayError } from "../errors.ts";
+import type { GatewayError } from "../errors.ts";
 import { StreamTail } from "../http/sse.ts";
 import type { Operation } from "../openai/endpoints.ts";
 import { StreamErrorWriter } from "../openai/stream-error.ts";
@@ -95,8 +95,7 @@ function until(event: "drain" | "finish", res: ServerResponse, watch: Watch): Pr
 }
 
 function toReason(thrown: unknown, { aborted, reason }: AbortSignal): GatewayError {
-  const error: unknown = aborted ? reason : thrown;
-  return error instanceof GatewayError ? error : toFailure(error).error;
+  return toFailure(aborted ? reason : thrown).error;
 }
 
 function isEventStream({ contentType }: Reply): boolean {

@@ -52,19 +52,13 @@ export class Watch {
     });
   }
 
-  /** Nobody is waited for, for now. */
-  rest(): void {
-    this.#timer?.cancel();
-    this.#party = undefined;
-  }
-
   cancel(reason: GatewayError): void {
     this.#controller.abort(reason);
   }
 
   /** The call is over: nothing is waited for any more. */
   end(): void {
-    this.rest();
+    this.#timer?.cancel();
     this.#res.off("close", this.#onClose);
   }
 
