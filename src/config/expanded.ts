@@ -19,7 +19,8 @@ export class Expanded {
 /** In the place of a value that could not be had, and whose problem is noted already. */
 export const UNREADABLE = Symbol("unreadable");
 
-export function read(value: unknown): unknown {
+/** The text behind the stand-in. */
+export function unwrap(value: unknown): unknown {
   if (value instanceof Expanded) return value.text;
   return value === UNREADABLE ? undefined : value;
 }

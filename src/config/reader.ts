@@ -1,7 +1,7 @@
 // Reads one raw object key by key and notes every problem with its place, instead of throwing.
 import { Secret } from "../secret.ts";
 import { closest } from "./closest.ts";
-import { Expanded, UNREADABLE, read } from "./expanded.ts";
+import { Expanded, UNREADABLE, unwrap } from "./expanded.ts";
 
 /** One wrong setting: where it is, what is wrong, what would be right. */
 export interface Problem {
@@ -210,7 +210,7 @@ export class Reader {
 
   #take(key: string): unknown {
     this.#asked.add(key);
-    return Object.hasOwn(this.#raw, key) ? read(this.#raw[key]) : undefined;
+    return Object.hasOwn(this.#raw, key) ? unwrap(this.#raw[key]) : undefined;
   }
 }
 
@@ -223,7 +223,7 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
 function toItems(value: unknown, written: unknown) {
   if (Array.isArray(value)) {
     const readable = value.filter((item) => item !== UNREADABLE);
-    return readable.map((item) => ({ text: read(item), written: item }));
+    return readable.map((item) => ({ text: unwrap(item), written: item }));
   }
   if (typeof value !== "string") return undefined;
   const parts = value.split(",").map((part) => part.trim());
