@@ -15,7 +15,7 @@ import { createCloser, type Closer } from "./http/close.ts";
 import { createCors, type Cors } from "./http/cors.ts";
 import { checkRequestHeaders } from "./http/headers.ts";
 import { sendError } from "./http/respond.ts";
-import { createHttpServer, listen, writeRaw } from "./http/server.ts";
+import { createHttpServer, listen, pendingAnswer, writeRaw } from "./http/server.ts";
 import { parseTarget, type Target } from "./http/target.ts";
 import { Turns } from "./http/turns.ts";
 import { checkHandshake } from "./http/upgrade.ts";
@@ -107,8 +107,10 @@ export class OpenAIGateway implements Gateway {
   };
 
   readonly upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    // Pipelined behind a call that is still open: two answers would mix on one connection.
+    if (pendingAnswer(socket) !== undefined) socket.destroy();
     // An embedder's log may throw; that must not end its process.
-    this.#connect(req, socket, head).catch(() => socket.destroy());
+    else this.#connect(req, socket, head).catch(() => socket.destroy());
   };
 
   async listen(): Promise<{ readonly url: string; readonly port: number }> {

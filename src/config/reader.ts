@@ -70,7 +70,8 @@ export class Reader {
     this.#notes = notes;
     this.#raw = isRecord(raw) ? raw : {};
     if (raw === undefined || raw === UNREADABLE || isRecord(raw)) return;
-    notes.problems.push({ where: path, message: `expected an object, got ${show(raw)}` });
+    const message = `expected an object, got ${show(raw)}`;
+    notes.problems.push({ where: path || "settings", message });
   }
 
   text(key: string): string | undefined;

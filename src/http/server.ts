@@ -47,11 +47,7 @@ export function createHttpServer(config: ServerConfig, handlers: Handlers): Serv
   // RFC 9110 §10.1.1 lets us ignore other expectations; Node's own refusal has no body.
   server.on("checkExpectation", (req, res) => handlers.request(req, res));
   server.on("request", (req, res) => handlers.request(req, res));
-  server.on("upgrade", (req, socket, head) => {
-    // Pipelined behind a call that is still open: two answers would mix on one connection.
-    if (pendingAnswer(socket) !== undefined) socket.destroy();
-    else handlers.upgrade(req, socket, head);
-  });
+  server.on("upgrade", (req, socket, head) => handlers.upgrade(req, socket, head));
   server.on("clientError", (error, socket) => refuse(error, socket, handlers));
   server.on("drop", () => {
     handlers.refused(new GatewayError("overloaded", "Too many connections; one was closed."));
@@ -96,7 +92,7 @@ function refuse(failure: Error, socket: Duplex, handlers: Handlers): void {
 }
 
 /** The answer that a connection waits for. Node has no public name for it. */
-function pendingAnswer(socket: Duplex): ServerResponse | undefined {
+export function pendingAnswer(socket: Duplex): ServerResponse | undefined {
   const pending: unknown = "_httpMessage" in socket ? socket._httpMessage : undefined;
   return pending instanceof ServerResponse ? pending : undefined;
 }

@@ -11,7 +11,7 @@ import type { Watch } from "./watch.ts";
 /** Only looks at the bytes that pass. */
 export type Meter = (chunk: Uint8Array) => void;
 
-/** @throws GatewayError when the reply broke off; the client has been told as well as it can be. */
+/** @throws GatewayError when the reply broke off; once its status is sent, the client knows. */
 export async function relay(
   reply: Reply,
   res: ServerResponse,
@@ -20,25 +20,31 @@ export async function relay(
   operation: Operation | undefined,
 ): Promise<void> {
   const stream = isEventStream(reply) ? new EventStream(operation) : undefined;
-  // nginx would hold events back.
-  if (stream !== undefined) res.setHeader("x-accel-buffering", "no");
-  res.writeHead(reply.status, [...reply.headers]);
-  // At once, not with the first event: the client learns that its call was taken.
-  if (stream !== undefined) res.flushHeaders();
+  const begin = (): void => {
+    if (!res.headersSent) res.writeHead(reply.status, [...reply.headers]);
+  };
+  if (stream !== undefined) {
+    res.setHeader("x-accel-buffering", "no"); // nginx would hold events back.
+    begin();
+    // At once, not with the first event: the client learns that its call was taken.
+    res.flushHeaders();
+  }
   try {
     watch.waitFor("nextPiece");
     for await (const chunk of reply.body) {
+      begin(); // Until here a broken answer can still be a whole error.
       meter(chunk);
       stream?.push(chunk);
       if (!res.write(chunk)) await until("drain", res, watch);
       watch.waitFor("nextPiece");
     }
+    begin();
     res.end();
     await until("finish", res, watch);
   } catch (thrown) {
     const error = toReason(thrown, watch.signal);
     if (error.code === "client_gone" && stream?.done === true) return;
-    breakOff(res, error, stream);
+    if (res.headersSent) breakOff(res, error, stream);
     throw error;
   }
 }

@@ -84,3 +84,25 @@ for (const status of [429, 500, 503]) {
     assert.equal(openai.arrivals.length, 1);
   });
 }
+
+test("a redirect of a call with a body is an error that says where to look", async (t) => {
+  const openai = await fakeOpenAI(t, (res) => {
+    res.writeHead(308, { location: "https://elsewhere.example/v1" }).end();
+  });
+  const { url } = await startGateway(t, openai.baseUrl);
+
+  const response = await post(`${url}/v1/chat/completions`, {}, { redirect: "manual" });
+
+  assert.equal(response.status, 500);
+  assert.match(await response.text(), /redirect, which is not followed: see OPENAI_BASE_URL/);
+  assert.equal(openai.arrivals.length, 1);
+});
+
+test("a port that fetch refuses is named as such", async (t) => {
+  const { url } = await startGateway(t, "http://127.0.0.1:6000/v1");
+
+  const response = await post(`${url}/v1/chat/completions`, {});
+
+  assert.equal(response.status, 500);
+  assert.match(await response.text(), /"message":"OPENAI_BASE_URL has a port that fetch refuses/);
+});
