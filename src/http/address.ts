@@ -19,7 +19,9 @@ export function toAddressSet(ranges: readonly string[]): BlockList {
  */
 export function clientAddress(req: IncomingMessage, trusted: BlockList): string {
   let address = bare(req.socket.remoteAddress ?? "unknown");
-  const forwarded = String(req.headers["x-forwarded-for"] ?? "").split(",");
+  const header = req.headers["x-forwarded-for"];
+  if (header === undefined) return address;
+  const forwarded = String(header).split(",");
   while (forwarded.length > 0 && contains(trusted, address)) {
     const next = bare(forwarded.pop()?.trim() ?? "");
     if (isIP(next) === 0) break;

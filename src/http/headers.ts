@@ -28,9 +28,11 @@ const SINGLE = new Set([
 // Node 20 keeps 1 000 fields and drops the rest silently (CVE-2026-58044).
 const FIELD_LIMIT = 1_000;
 
+const LISTS_NOTHING = /^(?:keep-alive|close)$/i;
+
 /** The names that must not pass: the fixed ones and those that `Connection` lists. */
 export function hopByHop(connection: string | null | undefined): ReadonlySet<string> {
-  if (!connection) return HOP_BY_HOP;
+  if (!connection || LISTS_NOTHING.test(connection)) return HOP_BY_HOP;
   const listed = connection.split(",").map((name) => name.trim().toLowerCase());
   return new Set([...HOP_BY_HOP, ...listed]);
 }
