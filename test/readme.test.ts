@@ -171,3 +171,10 @@ test("the settings file of the page is accepted", () => {
 
   assert.deepEqual(config.policies.default.endpoints, ["chat", "responses", "models"]);
 });
+
+test("the programs that embed the gateway are those that the client tests run", () => {
+  for (const name of ["express.js", "http.js"]) {
+    const path = new URL(`clients/embedding/${name}`, import.meta.url);
+    assert.ok(README.includes(`\`\`\`js\n${readFileSync(path, "utf8").trim()}\n\`\`\``), name);
+  }
+});
