@@ -67,7 +67,7 @@ export function createAttempt(
     };
     try {
       const response = await fetch(toUrl(base, target), init);
-      return { kind: "reply", reply: toReply(response) };
+      return { kind: "reply", reply: toReply(response, signal) };
     } catch (error) {
       signal.throwIfAborted();
       const failure = toFailure(error);
@@ -83,13 +83,38 @@ export function toUrl(base: string, { path, search }: Target): URL {
   throw new GatewayError("invalid_request", "The request target is malformed.");
 }
 
-function toReply(response: Response): Reply {
+function toReply(response: Response, signal: AbortSignal): Reply {
   const { status, headers, body } = response;
   return {
     status,
     headers: toClientHeaders(response),
     contentType: headers.get("content-type") ?? "",
     requestId: headers.get("x-request-id") ?? undefined,
-    body: body ?? NOTHING,
+    body: body === null ? NOTHING : toPieces(body, signal),
   };
+}
+
+/**
+ * The body piece by piece. Its reader is cancelled here, not left to the signal: undici 6 (Node 20
+ * and 22) may have lost sight of that when garbage was collected, and would wait for ever.
+ */
+async function* toPieces(
+  body: NonNullable<Response["body"]>,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const reader = body.getReader();
+  const cancel = (): void => void reader.cancel().catch(() => {});
+  signal.addEventListener("abort", cancel);
+  if (signal.aborted) cancel();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      signal.throwIfAborted();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    signal.removeEventListener("abort", cancel);
+    cancel();
+  }
 }

@@ -1,7 +1,9 @@
 // Rule 4: leaving cancels.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setImmediate as turn } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as delay } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { deadUrl, fakeOpenAI, type Script } from "../helpers/fake-openai.ts";
 import { ManualClock } from "../helpers/manual-clock.ts";
 import { openSocket } from "../helpers/raw-client.ts";
@@ -49,6 +51,24 @@ test("a client that leaves in the middle of a stream closes the call to OpenAI a
   assert.ok(tookMs < LIMIT_MS, `${tookMs} ms`);
   const line = await reported();
   assert.deepEqual([line["error"], line["status"], line["responseBytes"]], ["client_gone", 200, 9]);
+});
+
+test("a client that leaves after garbage was collected closes the call to OpenAI all the same", async (t) => {
+  setFlagsFromString("--expose-gc");
+  const collect: () => void = runInNewContext("gc");
+  const openai = await fakeOpenAI(t, talking);
+  const { url, reported } = await startGateway(t, openai.baseUrl);
+  const leaving = new AbortController();
+  const response = await post(`${url}/v1/chat/completions`, {}, { signal: leaving.signal });
+  await readStream(response).next();
+  for (let count = 0; count < 5; count++, collect()) await delay(5);
+
+  leaving.abort();
+  await (
+    await openai.next()
+  ).closed;
+
+  assert.equal((await reported())["error"], "client_gone");
 });
 
 test("a client that leaves while it sends its body closes the call to OpenAI at once", async (t) => {
