@@ -18,12 +18,18 @@ const gateway = { type: "server_error", fault: "gateway" } as const;
 /** Keyed by the `error.code` that the client sees. */
 export const FAILURES = {
   invalid_request: { status: 400, ...client },
+  invalid_json: { status: 400, ...client },
+  invalid_form: { status: 400, ...client },
+  invalid_api_key: { status: 401, ...client },
   endpoint_not_allowed: { status: 403, ...client },
+  model_not_allowed: { status: 403, ...client },
+  parameter_not_allowed: { status: 403, ...client },
   origin_not_allowed: { status: 403, ...client },
   unknown_url: { status: 404, ...client },
   method_not_allowed: { status: 405, ...client },
   request_timeout: { status: 408, ...client },
   request_too_large: { status: 413, ...client },
+  unsupported_media_type: { status: 415, ...client },
   upgrade_required: { status: 426, ...client },
   headers_too_large: { status: 431, ...client },
   client_gone: { status: 499, ...client },
@@ -37,6 +43,7 @@ export const FAILURES = {
   not_implemented: { status: 501, ...client },
   overloaded: { status: 503, ...gateway },
   draining: { status: 503, ...gateway },
+  issuer_unavailable: { status: 503, ...gateway },
 } as const satisfies Record<string, Failure>;
 
 export type ErrorCode = keyof typeof FAILURES;
@@ -49,6 +56,8 @@ export interface ErrorDetails {
   readonly retry?: false;
   /** Methods the resource offers, for `allow` (RFC 9110 §15.5.6). */
   readonly allow?: readonly string[];
+  /** For `www-authenticate` (RFC 9110 §11.6.1), with every 401. */
+  readonly challenge?: string;
   /** For the log only, never sent. */
   readonly cause?: unknown;
 }
@@ -94,6 +103,7 @@ export function toErrorHeaders({ code, details }: GatewayError): Record<string, 
   const headers: Record<string, string> = {};
   if ((details.retry ?? failure.retry) === false) headers["x-should-retry"] = "false";
   if (details.allow !== undefined) headers["allow"] = details.allow.join(", ");
+  if (details.challenge !== undefined) headers["www-authenticate"] = details.challenge;
   if (details.retryAfterMs !== undefined) {
     headers["retry-after"] = String(Math.ceil(details.retryAfterMs / 1000));
     headers["retry-after-ms"] = String(Math.ceil(details.retryAfterMs));
