@@ -2,15 +2,15 @@
 // nothing, reads no environment and installs no signal handler.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import { compilePolicy } from "./access/authorize.ts";
 import { createIdentify } from "./access/identify.ts";
 import { systemClock, type Clock } from "./clock.ts";
 import type { Config, ConfigInput } from "./config/config.ts";
 import { parseConfig } from "./config/parse.ts";
-import { findRoute } from "./endpoints/routes.ts";
+import { secretsOf } from "./config/secrets.ts";
+import { createAdmin, toAdminRoute, type Admin } from "./endpoints/admin.ts";
+import { findRoute, isPrivate } from "./endpoints/routes.ts";
 import { GatewayError, toGatewayError } from "./errors.ts";
-import { toAddressSet } from "./http/address.ts";
-import { dropRest } from "./http/body.ts";
+import { Allowance, dropRest } from "./http/body.ts";
 import { createCloser, type Closer } from "./http/close.ts";
 import { createCors, type Cors } from "./http/cors.ts";
 import { checkRequestHeaders } from "./http/headers.ts";
@@ -24,16 +24,21 @@ import { InFlight } from "./pipeline/in-flight.ts";
 import { report } from "./pipeline/report.ts";
 import { serve, type Stages } from "./pipeline/serve.ts";
 import { tunnel } from "./pipeline/tunnel.ts";
-import { createStdoutLog, type Log } from "./telemetry/log.ts";
+import type { Secret } from "./secret.ts";
+import { createStdoutLog, redact, type Log } from "./telemetry/log.ts";
 import { createDispatcher, type Dispatcher } from "./upstream/agent.ts";
 import { createAttempt, type Fetch } from "./upstream/attempt.ts";
 import { createDial } from "./upstream/dial.ts";
 
+export { mintToken, type Grant, type MintedToken } from "./access/tokens.ts";
 export type { Clock, Timer } from "./clock.ts";
-export type { Config, ConfigInput } from "./config/config.ts";
+export type { Config, ConfigInput, Limits } from "./config/config.ts";
 export { ConfigError, type Problem } from "./config/reader.ts";
 export type { ErrorCode, ErrorEnvelope } from "./errors.ts";
 export type { Log, LogFields } from "./telemetry/log.ts";
+
+/** A message may quote a path of 16 KiB. */
+const MESSAGE_LIMIT = 1_000;
 
 /** What an embedder may replace. */
 export interface Parts {
@@ -70,8 +75,10 @@ export function createGateway(settings: ConfigInput, parts: Parts = {}): Gateway
 export class OpenAIGateway implements Gateway {
   readonly #config: Config;
   readonly #clock: Clock;
+  readonly #secrets: readonly Secret[];
   readonly #log: Log;
   readonly #cors: Cors;
+  readonly #admin: Admin;
   readonly #turns = new Turns();
   readonly #inFlight: InFlight;
   readonly #stages: Stages;
@@ -80,11 +87,12 @@ export class OpenAIGateway implements Gateway {
 
   constructor(config: Config, { clock = systemClock, fetch, log }: Parts) {
     const [upstream] = config.upstreams;
-    const policy = compilePolicy("default", config.policies.default);
     this.#config = config;
     this.#clock = clock;
-    this.#log = log ?? createStdoutLog(config.log.level, [upstream.apiKey], clock);
+    this.#secrets = secretsOf(config);
+    this.#log = log ?? createStdoutLog(config.log.level, this.#secrets, clock);
     this.#cors = createCors(config.cors);
+    this.#admin = createAdmin(config, clock);
     this.#inFlight = new InFlight(config.server.maxConcurrentRequests);
     this.#dispatcher = fetch === undefined ? createDispatcher(config.timeouts) : undefined;
     if (fetch === undefined && this.#dispatcher === undefined) {
@@ -96,7 +104,8 @@ export class OpenAIGateway implements Gateway {
       config,
       clock,
       inFlight: this.#inFlight,
-      identify: createIdentify(toAddressSet(config.server.trustedProxies), policy),
+      allowance: new Allowance(config.server.maxHeldBytes),
+      identify: createIdentify(config, clock, globalThis.fetch),
       attempt: createAttempt(upstream, fetch ?? globalThis.fetch, this.#dispatcher),
       dial: createDial(upstream, config.timeouts),
     };
@@ -151,12 +160,13 @@ export class OpenAIGateway implements Gateway {
     try {
       res.setHeader("x-gateway-request-id", exchange.id);
       res.setHeader("x-request-id", exchange.id); // OpenAI's replaces it when there is one.
-      this.#cors.apply(req, res);
+      const target = parseTarget(req.url ?? "");
+      if (target === undefined || !isPrivate(target)) this.#cors.apply(req, res);
       if (this.#inFlight.draining) res.setHeader("connection", "close");
-      await this.#route(exchange, req, res, invite);
+      await this.#route(exchange, target, req, res, invite);
       exchange.status = res.statusCode;
     } catch (thrown) {
-      exchange.error = toGatewayError(thrown);
+      exchange.error = this.#hideSecrets(toGatewayError(thrown));
       exchange.status = res.headersSent ? res.statusCode : exchange.error.status;
       if (!res.headersSent) answerError(res, exchange.error);
     }
@@ -166,24 +176,38 @@ export class OpenAIGateway implements Gateway {
 
   async #route(
     exchange: Exchange,
+    target: Target | undefined,
     req: IncomingMessage,
     res: ServerResponse,
     invite: () => void,
   ): Promise<void> {
     checkRequestHeaders(req);
-    if (req.method === "OPTIONS") {
+    if (req.method === "OPTIONS" && !(target !== undefined && isPrivate(target))) {
       exchange.route = "OPTIONS";
       this.#cors.preflight(req, res);
       return;
     }
-    const route = findRoute(exchange.method, toTarget(req));
+    const route = findRoute(exchange.method, known(target));
     if (route.kind === "api") {
       this.#cors.checkOrigin(req);
       await serve({ exchange, req, res, invite, target: route.target }, this.#stages);
+    } else if (route.kind === "admin") {
+      exchange.route = toAdminRoute(exchange.method, route.path);
+      await this.#admin(req, res, route.path, invite);
     } else {
       exchange.route = `${exchange.method} ${route.path}`;
       route.page(res, this.#inFlight);
     }
+  }
+
+  /** Messages may repeat what a client sent, and it may have put its key anywhere. */
+  #hideSecrets(error: GatewayError): GatewayError {
+    const { code, message, details } = error;
+    const hidden = redact(message, this.#secrets);
+    const clean = hidden.length > MESSAGE_LIMIT ? `${hidden.slice(0, MESSAGE_LIMIT)}…` : hidden;
+    const param = details.param && redact(details.param, this.#secrets);
+    if (clean === message && param === details.param) return error;
+    return new GatewayError(code, clean, { ...details, ...(param !== undefined && { param }) });
   }
 
   /** `#receive` for a WebSocket's handshake. */
@@ -195,12 +219,11 @@ export class OpenAIGateway implements Gateway {
       checkRequestHeaders(req);
       checkHandshake(req);
       this.#cors.checkOrigin(req);
-      const route = findRoute("GET", toTarget(req));
-      if (route.kind === "page")
-        throw new GatewayError("invalid_request", "Nothing to upgrade to.");
+      const route = findRoute("GET", known(parseTarget(req.url ?? "")));
+      if (route.kind !== "api") throw new GatewayError("invalid_request", "Nothing to upgrade to.");
       await tunnel({ exchange, req, socket, head, target: route.target }, this.#stages);
     } catch (thrown) {
-      exchange.error = toGatewayError(thrown);
+      exchange.error = this.#hideSecrets(toGatewayError(thrown));
       if (exchange.status === undefined) writeRaw(socket, exchange.error);
       else socket.destroy();
       exchange.status ??= exchange.error.status;
@@ -209,8 +232,7 @@ export class OpenAIGateway implements Gateway {
   }
 }
 
-function toTarget({ url = "" }: IncomingMessage): Target {
-  const target = parseTarget(url);
+function known(target: Target | undefined): Target {
   if (target !== undefined) return target;
   throw new GatewayError("invalid_request", "The request target is malformed or ambiguous.");
 }

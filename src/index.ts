@@ -4,12 +4,20 @@
 import { readFileSync } from "node:fs";
 import { get } from "node:http";
 import { systemClock } from "./clock.ts";
+import { describeNewKey, describeNewToken } from "./cli/credentials.ts";
 import { closest } from "./config/closest.ts";
 import { describe } from "./config/describe.ts";
 import type { Config } from "./config/config.ts";
 import { loadConfig } from "./config/load.ts";
+import { secretsOf } from "./config/secrets.ts";
 import { ConfigError, toLine } from "./config/reader.ts";
-import { SETTINGS, parseCommandLine, toFlag, type CommandLine } from "./config/settings.ts";
+import {
+  LIMIT_FLAGS,
+  SETTINGS,
+  parseCommandLine,
+  toFlag,
+  type CommandLine,
+} from "./config/settings.ts";
 import { OpenAIGateway } from "./gateway.ts";
 import { createStdoutLog, redact } from "./telemetry/log.ts";
 
@@ -17,8 +25,13 @@ const COMMANDS: Readonly<Record<string, (commandLine: CommandLine) => Promise<vo
   start,
   check,
   health,
+  key: (commandLine) => print(describeNewKey(commandLine)),
+  token: (commandLine) => print(describeNewToken(commandLine, NO_UPSTREAM)),
   help: () => print(help()),
 };
+
+/** Commands that are for somebody: their second word. */
+const NAMING: readonly string[] = ["key", "token"];
 
 /** What --mock stands for where nothing is started. */
 const NO_UPSTREAM = "http://localhost/v1";
@@ -34,7 +47,8 @@ async function main(): Promise<void> {
     const command = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined;
     if (commandLine.help) print(help());
     else if (commandLine.version) print(`${version()}\n`);
-    else if (command === undefined || rest.length > 0) fail(2, unknownCommand(word, rest));
+    else if (command === undefined || rest.length > (NAMING.includes(word) ? 1 : 0))
+      fail(2, unknownCommand(word, rest));
     else await command(commandLine);
   } catch (error) {
     if (error instanceof ConfigError) fail(2, `The settings are wrong:\n${indent(error.message)}`);
@@ -45,9 +59,9 @@ async function main(): Promise<void> {
 async function start(commandLine: CommandLine): Promise<void> {
   const mock = commandLine.mock ? await (await import("./mock/server.ts")).startMock() : undefined;
   const { config, hints } = loadConfig(commandLine, mock?.baseUrl);
-  const log = createStdoutLog(config.log.level, [config.upstreams[0].apiKey], systemClock);
+  const log = createStdoutLog(config.log.level, secretsOf(config), systemClock);
   process.on("uncaughtException", (error) => {
-    log.error("crashed", { cause: error.stack });
+    log.error("crashed", { cause: String(Object(error).stack ?? error) });
     process.exit(1);
   });
   for (const hint of hints) log.warn(toLine(hint));
@@ -58,12 +72,17 @@ async function start(commandLine: CommandLine): Promise<void> {
     return gateway.close();
   });
   const { url } = await gateway.listen();
-  if (mock === undefined) log.warn(describeOpenness(config));
-  else log.info("mock: answers are made up here, no key is used, nothing is spent");
+  if (mock !== undefined)
+    log.info("mock: answers are made up here, no key is used, nothing is spent");
+  else if (isOpen(config)) log.warn(describeOpenness(config));
   log.info(`listening on ${url}`, { version: version(), node: process.version });
 }
 
-/** Nobody is asked who they are yet: what that means, here. */
+function isOpen({ access }: Config): boolean {
+  return access === undefined || access.anonymous !== undefined;
+}
+
+/** Somebody is not asked who they are: what that means, here. */
 function describeOpenness({ server: { host }, cors: { origins } }: Config): string {
   const pages = origins.includes("*")
     ? ", and any page that a browser with such access shows (CORS_ORIGINS is *)"
@@ -88,10 +107,11 @@ function check(commandLine: CommandLine): void {
   const loaded = loadConfig(commandLine, commandLine.mock ? NO_UPSTREAM : undefined);
   const { config, hints } = loaded;
   for (const hint of hints) process.stderr.write(`${redact(toLine(hint))}\n`);
-  const text = commandLine.json
-    ? `${JSON.stringify(config, undefined, 2)}\n`
-    : `The settings are fine:\n${describe(loaded)}`;
-  print(redact(text, [config.upstreams[0].apiKey])); // Somebody may have put the key elsewhere too.
+  // Somebody may have put a secret elsewhere too. In JSON it could hide behind a backslash.
+  const hide = (value: string): string => redact(value, secretsOf(config));
+  const hideText = (_: string, value: unknown) => (typeof value === "string" ? hide(value) : value);
+  if (commandLine.json) print(`${JSON.stringify(config, hideText, 2)}\n`);
+  else print(hide(`The settings are fine:\n${describe(loaded)}`));
 }
 
 /** For a container's health check: asks the gateway that runs beside it. */
@@ -120,8 +140,12 @@ function toReachable(host: string): string {
 function help(): string {
   const flags = SETTINGS.map(({ name, about, secret }) => {
     const flag = secret === true ? "" : `--${toFlag(name)}`;
-    return `  ${name.padEnd(18)} ${flag.padEnd(20)} ${about}\n`;
+    return `  ${name.padEnd(22)} ${flag.padEnd(20)} ${about}\n`;
   });
+  const names = LIMIT_FLAGS.map(({ flag }) => `[--${flag} …]`);
+  const limitFlags = [names.slice(0, 4), names.slice(4, 7), names.slice(7)]
+    .map((line) => `             ${line.join(" ")}`)
+    .join("\n");
   return `openai-gateway ${version()}: puts OpenAI behind a browser or mobile app and keeps the key.
 
 Usage: node dist/index.js [command] [options]
@@ -129,6 +153,11 @@ Usage: node dist/index.js [command] [options]
 Commands:
   start      (default) serve until SIGTERM or SIGINT
   check      print all settings and where they are set, or what is wrong with them
+  key NAME   make an API key: prints it once, and the settings' entry with its SHA-256
+             [--policy NAME] [--expires 2027-01-01 or 90d]
+  token USER mint a short-lived token from TOKEN_SECRET
+             [--policy NAME] [--expires-in SECONDS] and limits that narrow the policy:
+${limitFlags}
   health     exit with 0 if the gateway on this host and port is alive
   help       this text
 
@@ -141,7 +170,7 @@ Options:
 
 Settings (environment or .env; also as options):
 ${flags.join("")}
-OPENAI_API_KEY_FILE may name a file that holds the key.
+OPENAI_API_KEY_FILE and the like may name a file that holds the secret.
 Exit codes: 0 all is well, 1 it could not run, 2 the arguments or settings are wrong.
 `;
 }
@@ -154,7 +183,7 @@ function version(): string {
 }
 
 function unknownCommand(word: string, rest: readonly string[]): string {
-  if (rest.length > 0) return `Unexpected argument "${rest[0]}"; see --help.`;
+  if (rest.length > 0) return `Unexpected argument "${rest.at(-1)}"; see --help.`;
   return `Unknown command "${word}"${closest(word, Object.keys(COMMANDS)) || "; see --help."}`;
 }
 

@@ -20,6 +20,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["gateway.ts"],
   // The imitation of OpenAI knows nothing of the gateway, and only the command line knows of it.
   ["mock"],
+  ["cli"],
   ["index.ts"],
 ];
 

@@ -4,16 +4,19 @@ import { execFile } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { ENDPOINT_CLASSES, INFERENCE_CLASSES } from "../src/config/config.ts";
+import { ENDPOINT_CLASSES, INFERENCE_CLASSES, type ConfigInput } from "../src/config/config.ts";
 import { describe } from "../src/config/describe.ts";
 import { parseConfig } from "../src/config/parse.ts";
 import { SETTINGS, toFlag } from "../src/config/settings.ts";
+import { ADMIN_ROUTES } from "../src/endpoints/admin.ts";
 import { API_PREFIXES, PAGES } from "../src/endpoints/routes.ts";
 import { FAILURES } from "../src/errors.ts";
 import { createGateway } from "../src/gateway.ts";
 import { startMock } from "../src/mock/server.ts";
 
 const README = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+
+const ADMIN_KEY = "admin-0123456789abcdef";
 
 function section(title: string): string {
   const [, after = ""] = README.split(new RegExp(`^#+ ${title}$`, "m"));
@@ -33,32 +36,127 @@ function rows(title: string): readonly (readonly string[])[] {
     );
 }
 
+interface Table {
+  readonly header: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+/** Every table of the page. */
+function tables(): readonly Table[] {
+  const found = [...README.matchAll(/^\|(.*)\|\n\|(?:---\|)+\n((?:\|.*\|\n)*)/gm)];
+  const toCells = (line: string): readonly string[] => line.split("|").map((cell) => cell.trim());
+  return found.map(([, header = "", lines = ""]) => ({
+    header: toCells(header),
+    rows: lines
+      .trimEnd()
+      .split("\n")
+      .map((line) => toCells(line).slice(1, -1)),
+  }));
+}
+
+/** The cells of a column, of all tables that have it. */
+function column(title: string): readonly string[] {
+  return tables().flatMap(({ header, rows }) => {
+    const at = header.indexOf(title);
+    return at < 0 ? [] : rows.map((cells) => codes(cells[at] ?? "").join());
+  });
+}
+
+function split<T>(all: readonly T[], belongs: (one: T) => boolean): readonly [T[], T[]] {
+  return [all.filter(belongs), all.filter((one) => !belongs(one))];
+}
+
 /** What stands in backquotes. */
 function codes(text: string): readonly string[] {
   return [...text.matchAll(/`([^`]+)`/g)].map(([, code = ""]) => code);
 }
 
-test("the settings table has every setting, its flag and its path, and no other", () => {
-  const table = rows("Settings").slice(1);
-  const documented = table.map(([name = "", flag = "", path = ""]) => {
-    return [codes(name).join(), codes(flag).join(), codes(path).join()];
-  });
-  // Every optional key given, so that none is left out.
-  const upstream = { apiKey: "key-0123456789", organization: "org-1", project: "proj_1" };
-  const config = parseConfig({ upstreams: [upstream] });
-  const paths = describe({ config, sourceOf: () => "default" })
+/** Every optional key given, so that none is left out. */
+const EVERYTHING: ConfigInput = {
+  upstreams: [{ apiKey: "key-0123456789", organization: "org-1", project: "proj_1" }],
+  access: {
+    keys: [{ name: "backend", sha256: "0".repeat(64), policy: "default", expires: "2999-01-01" }],
+    jwt: [
+      { issuer: "a", audience: ["b"], jwksUrl: "https://a.example", policy: "default" },
+      {
+        issuer: "a",
+        audience: ["b"],
+        secret: "s".repeat(32),
+        policyClaim: "c",
+        policies: ["default"],
+      },
+    ],
+    tokens: { secret: "s".repeat(32), previousSecret: "p".repeat(32) },
+    anonymous: "default",
+  },
+  policies: {
+    default: {
+      endpoints: ["chat"],
+      models: ["m"],
+      maxOutputTokens: 1,
+      maxChoices: 1,
+      tools: [],
+      storedState: false,
+      serviceTiers: ["auto"],
+      maxBodyBytes: 1,
+      origins: [],
+      safetyIdentifier: true,
+    },
+  },
+  admin: { key: "admin-0123456789abcdef" },
+};
+
+test("the settings tables have every setting, its flag and its path, and no other", () => {
+  const described = describe({ config: parseConfig(EVERYTHING), sourceOf: () => "default" });
+  const leaves = described
     .trim()
     .split("\n")
-    .map((line) => line.trim().split(/\s/)[0] ?? "");
+    .map((line) => line.trim().split(/\s/)[0] ?? "")
+    .map((path) => path.replace(/\[\d+\]/g, "[0]"));
+  const [limits, settings] = split(leaves, (path) => path.startsWith("policies."));
+  const named = SETTINGS.map(({ path }) => path);
 
-  assert.deepEqual(documented.map(([, , path]) => path).toSorted(), paths.toSorted());
-  const named = documented.filter(([name]) => name !== "");
-  const settings = SETTINGS.map(({ name, path, secret }) => [
-    name,
-    secret ? "" : `--${toFlag(name)}`,
-    path,
-  ]);
-  assert.deepEqual(named.toSorted(), settings.toSorted());
+  assert.deepEqual(
+    column("in the file").toSorted(),
+    [...new Set([...settings, ...named])].toSorted(),
+  );
+  assert.deepEqual(
+    column("field").toSorted(),
+    limits.map((path) => path.replace("policies.default.", "")).toSorted(),
+  );
+  const documented = rows("Settings").map(([name = "", flag = "", path = ""]) => {
+    return [name, flag, path].map((cell) => codes(cell).join());
+  });
+  assert.deepEqual(
+    documented.filter(([name]) => name !== "").toSorted(),
+    SETTINGS.map(({ name, path, secret }) => {
+      return [name, secret ? "" : `--${toFlag(name)}`, path];
+    }).toSorted(),
+  );
+});
+
+test("the limits that do not exist are refused, as the page says", () => {
+  const [, sentence = ""] = /A policy or token that names ([^]*?) is refused/.exec(README) ?? [];
+  const [, ...absent] = codes(sentence.replace(/^/, "`none`"));
+
+  assert.ok(absent.length > 2, "the page names none");
+  for (const name of absent) {
+    const settings = { ...EVERYTHING, policies: { default: { [name]: 1 } } };
+    assert.throws(() => parseConfig(settings), {
+      message: `policies.default.${name}: unknown setting`,
+    });
+  }
+});
+
+test("the issuers of the page are accepted as they are written", () => {
+  const { rows: logins = [] } = tables().find(({ header }) => header.includes("login")) ?? {};
+
+  assert.ok(logins.length > 3, "the table is gone");
+  for (const [login = "", ...cells] of logins) {
+    const [issuer = "", audience = "chat", jwksUrl = ""] = cells.map((cell) => codes(cell)[0]);
+    const config = parseConfig({ ...EVERYTHING, access: { jwt: [{ issuer, audience, jwksUrl }] } });
+    assert.equal(String(config.access?.jwt[0]?.jwksUrl), new URL(jwksUrl).href, login);
+  }
 });
 
 test("the error table is the code's, but for what is never sent", () => {
@@ -76,7 +174,7 @@ test("the error table is the code's, but for what is never sent", () => {
 test("the routes are the code's", () => {
   const documented = codes(
     rows("Routes")
-      .slice(1, 6)
+      .slice(1, 7)
       .map(([route]) => route)
       .join(),
   );
@@ -85,12 +183,12 @@ test("the routes are the code's", () => {
 
   assert.deepEqual(
     documented.toSorted(),
-    [...pages, ...prefixes, "/v1/realtime", "/v1/responses"].toSorted(),
+    [...pages, ...prefixes, "/v1/realtime", "/v1/responses", ...ADMIN_ROUTES].toSorted(),
   );
 });
 
 test("every class of endpoints is named, the open ones as such", () => {
-  const [open = "", rest = ""] = section("What callers may use").split("takes these names");
+  const [open = "", rest = ""] = section("Which endpoints").split("takes these names");
 
   assert.deepEqual(
     INFERENCE_CLASSES.filter((name) => !codes(open).includes(name)),
@@ -109,7 +207,7 @@ test("every file and script that is named exists", () => {
   const files = codes(prose).filter((code) => /^(src|test)\/[\w./-]+$/.test(code));
   const commands = [...README.matchAll(/npm run (\w+)/g)].map(([, script = ""]) => script);
 
-  assert.ok(files.length > 10 && commands.length > 3);
+  assert.ok(files.length > 10 && commands.length > 3, "the page names too few");
   assert.deepEqual(
     files.filter((file) => !existsSync(new URL(`../${file}`, import.meta.url))),
     [],
@@ -129,7 +227,7 @@ test("every link within the page has its heading", () => {
   );
   const links = [...README.matchAll(/\]\(#([\w-]+)\)/g)].map(([, anchor = ""]) => anchor);
 
-  assert.ok(links.length > 0);
+  assert.ok(links.length > 0, "the page has no links");
   assert.deepEqual(
     links.filter((anchor) => !anchors.includes(anchor)),
     [],
@@ -139,37 +237,46 @@ test("every link within the page has its heading", () => {
 test("every curl example answers as promised, against the mock", async (t) => {
   const mock = await startMock({ firstTokenMs: 1, tokenIntervalMs: 1 });
   t.after(() => mock.close());
-  const settings = { upstreams: [{ baseUrl: mock.baseUrl, apiKey: "mock" }], server: { port: 0 } };
-  const gateway = createGateway({ ...settings, log: { level: "silent" } });
+  const gateway = createGateway({
+    upstreams: [{ baseUrl: mock.baseUrl, apiKey: "mock" }],
+    server: { host: "127.0.0.1", port: 0 },
+    access: { tokens: { secret: "s".repeat(32) }, anonymous: "default" },
+    admin: { key: ADMIN_KEY },
+    log: { level: "silent" },
+  });
   const { port } = await gateway.listen();
   t.after(() => gateway.close());
   const blocks = [...README.matchAll(/^```sh\n([^]*?)^```/gm)].map(([, text = ""]) => text);
   const examples = blocks
     .flatMap((text) => text.split(/\n(?=curl )/))
-    .filter((text) => text.startsWith("curl "));
+    .map((text) => text.trim())
+    .filter((text) => /^curl .*127\.0\.0\.1:3000/.test(text));
 
   const answers = [];
   for (const example of examples) {
-    const command = example.replaceAll("127.0.0.1:3000", `127.0.0.1:${port}`);
-    answers.push(
-      (await promisify(execFile)("sh", ["-c", `${command} -sS`.replaceAll("\n -sS", " -sS")]))
-        .stdout,
-    );
+    const command = `${example.replaceAll("127.0.0.1:3000", `127.0.0.1:${port}`)} -sS`;
+    const env = { PATH: process.env["PATH"], ADMIN_KEY };
+    answers.push((await promisify(execFile)("sh", ["-c", command], { env })).stdout);
   }
 
-  const [chat = "", stream = "", trouble = ""] = answers;
-  assert.equal(answers.length, 3);
+  const [chat = "", stream = "", minted = "", trouble = ""] = answers;
+  assert.equal(answers.length, 4);
   assert.match(JSON.parse(chat).choices[0].message.content, /Hello!/);
   assert.match(stream, /^event: response\.created\n[^]*event: response\.completed\ndata: .*\n\n$/);
+  assert.deepEqual(Object.keys(JSON.parse(minted)), ["token", "expiresAt"]);
   assert.match(trouble, /^HTTP\/1\.1 429 [^]*"code":"rate_limit_exceeded"/);
 });
 
-test("the settings file of the page is accepted", () => {
-  const [, file = ""] = /```json\n([^]*?)```/.exec(section("Settings")) ?? [];
+test("the settings files of the page are accepted", () => {
+  const files = [...section("Settings").matchAll(/```json\n([^]*?)```/g)];
+  const more = [...section("What callers may ask").matchAll(/```json\n([^]*?)```/g)];
+  const [general, policies] = [...files, ...more].map(([, file = ""]) => JSON.parse(file));
 
-  const config = parseConfig(JSON.parse(file.replace("${OPENAI_API_KEY}", "key-0123456789")));
-
-  assert.deepEqual(config.policies.default.endpoints, ["chat", "responses", "models"]);
+  const upstreams = [{ ...general.upstreams[0], apiKey: "key-0123456789" }];
+  const { policies: found } = parseConfig({ ...general, upstreams });
+  assert.deepEqual(found.default.endpoints, ["chat", "responses", "models"]);
+  const { access } = parseConfig({ ...policies, upstreams });
+  assert.equal(access?.anonymous, "demo");
 });
 
 test("the programs that embed the gateway are those that the client tests run", () => {
@@ -177,4 +284,18 @@ test("the programs that embed the gateway are those that the client tests run", 
     const path = new URL(`clients/embedding/${name}`, import.meta.url);
     assert.ok(README.includes(`\`\`\`js\n${readFileSync(path, "utf8").trim()}\n\`\`\``), name);
   }
+});
+
+test("the example of a .env names settings alone, and sets nothing but the key", () => {
+  const example = readFileSync(new URL("../.env.example", import.meta.url), "utf8");
+  const assigned = [...example.matchAll(/^(# )?([A-Z_]+)=/gm)];
+  const known = SETTINGS.map(({ name }) => name);
+
+  assert.ok(assigned.length > 5, "the example is empty");
+  for (const [, , name = ""] of assigned) assert.ok(known.includes(name), name);
+  const active = assigned.filter(([, comment]) => comment === undefined);
+  assert.deepEqual(
+    active.map(([, , name]) => name),
+    ["OPENAI_API_KEY"],
+  );
 });

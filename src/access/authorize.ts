@@ -1,73 +1,78 @@
-// May this caller do this? Default-deny by method and path: OpenAI adds paths every month.
-import type { PolicyConfig } from "../config/config.ts";
+// May this caller do this? What of it shows without looking into the body.
+import type { Limits } from "../config/config.ts";
 import { GatewayError } from "../errors.ts";
-import { findOperation, isAdministrative, type Asked } from "../openai/endpoints.ts";
-
-export interface Policy {
-  readonly name: string;
-  allows(asked: Asked): boolean;
-}
+import { isAdministrative, type Asked } from "../openai/endpoints.ts";
+import { findParameters, type Parameters } from "../openai/parameters.ts";
+import { wrongModel, type Policy } from "./policy.ts";
 
 /** All that OpenAI's API is made of. Nothing else goes up: `*` means paths; fetch has no TRACE. */
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
-export function compilePolicy(name: string, { endpoints }: PolicyConfig): Policy {
-  const words = new Set(endpoints.filter((text) => !text.includes(" ")));
-  const patterns = endpoints.filter((text) => text.includes(" "));
-  const matchers = patterns.map(compilePattern);
-  return {
-    name,
-    allows(asked) {
-      const { method, path, operation } = asked;
-      if (operation !== undefined && words.has(operation.class)) return true;
-      if (matchers.some((matches) => matches(asked))) return true;
-      return words.has(isAdministrative(method, path) ? "admin" : "*");
-    },
-  };
-}
-
-type Matcher = (asked: Asked) => boolean;
-
 /**
- * `GET /files/{id}` means every path of that shape, `GET /files/file-1` that path alone. A shape
- * covers no other operation of OpenAI's (`POST /threads/{id}` is not `POST /threads/runs`), and no
- * administrative path unless it is one itself.
- */
-function compilePattern(pattern: string): Matcher {
-  const [allowed = "", template = ""] = pattern.split(" ");
-  const known = findOperation(allowed, template).operation;
-  const segments = template.split("/");
-  const opensAdmin = isAdministrative(allowed, template) && !template.startsWith("/{");
-  return ({ method, path, operation }) => {
-    if (method !== allowed && !(method === "HEAD" && allowed === "GET")) return false;
-    if (operation !== undefined && operation !== known) return false;
-    if (isAdministrative(method, path) && !opensAdmin) return false;
-    const parts = path.split("/");
-    return (
-      parts.length === segments.length &&
-      segments.every((segment, index) =>
-        segment.startsWith("{") ? parts[index] !== "" : segment === parts[index],
-      )
-    );
-  };
-}
-
-/**
+ * @returns where to look in the body, if the policy has rules for what is in one.
  * @throws GatewayError 403 for what the policy does not open, 404 and 405 for what OpenAI does not
  * have, as far as we know.
  */
-export function authorize(policy: Policy, asked: Asked): void {
-  const { method, path, operation, methods } = asked;
+export function authorize(
+  policy: Policy,
+  asked: Asked,
+  origin: string | undefined,
+): Parameters | undefined {
+  const { method, path, methods } = asked;
   if (method !== "WEBSOCKET" && !METHODS.includes(method)) {
     throw wrongMethod(method, methods.length > 0 ? methods : METHODS);
   }
-  if (policy.allows(asked)) return;
-  const what = `${method} ${operation?.template ?? path.slice(0, 200)}`;
-  if (operation !== undefined || isAdministrative(method, path)) {
-    throw new GatewayError("endpoint_not_allowed", `${what} is not among the allowed endpoints.`);
+  if (!policy.allows(asked)) throw notOpen(asked);
+  checkOrigin(policy, origin);
+
+  const [, model] = /^\/models\/([^/]+)$/.exec(path) ?? [];
+  if (model !== undefined && policy.models !== undefined) {
+    const name = decodeURIComponent(model);
+    if (!policy.allowsModel(name)) throw wrongModel(policy, name);
   }
-  if (methods.length > 0) throw wrongMethod(method, methods);
-  throw new GatewayError("unknown_url", `Unknown request URL: ${what}.`);
+
+  const rules = rulesOf(policy.limits);
+  const parameters = findParameters(asked);
+  if (rules.length === 0 || parameters === "nothing") return undefined;
+  const blind = parameters === "unknown";
+  if (blind || (parameters.uncapped && policy.limits.maxOutputTokens !== undefined)) {
+    const held = blind ? rules.join(", ") : "maxOutputTokens";
+    const message = `${describe(asked)} cannot be held to the rules of your access (${held}).`;
+    throw new GatewayError("endpoint_not_allowed", message);
+  }
+  return parameters;
+}
+
+/** Those that look into bodies. */
+function rulesOf(limits: Limits): readonly string[] {
+  const { models, maxOutputTokens, maxChoices, tools, serviceTiers } = limits;
+  const given = { models, maxOutputTokens, maxChoices, tools, serviceTiers };
+  return [
+    ...Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [name])),
+    ...(limits.storedState === false ? ["storedState"] : []),
+    ...(limits.safetyIdentifier === true ? ["safetyIdentifier"] : []),
+  ];
+}
+
+function checkOrigin({ limits: { origins } }: Policy, origin: string | undefined): void {
+  if (origins === undefined || (origin !== undefined && origins.includes(origin))) return;
+  const allowed = origins.join(", ") || "none";
+  const message = `Your access is for pages of other origins. Allowed: ${allowed} (origins).`;
+  throw new GatewayError("origin_not_allowed", message);
+}
+
+function notOpen(asked: Asked): GatewayError {
+  const { method, path, operation, methods } = asked;
+  const what = describe(asked);
+  if (operation !== undefined || isAdministrative(method, path)) {
+    return new GatewayError("endpoint_not_allowed", `${what} is not among the allowed endpoints.`);
+  }
+  if (methods.length > 0) return wrongMethod(method, methods);
+  return new GatewayError("unknown_url", `Unknown request URL: ${what}.`);
+}
+
+function describe({ method, path, operation }: Asked): string {
+  return `${method} ${operation?.template ?? path}`;
 }
 
 function wrongMethod(method: string, methods: readonly string[]): GatewayError {

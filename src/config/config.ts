@@ -42,6 +42,23 @@ export type EndpointClass = (typeof ENDPOINT_CLASSES)[number];
 /** What a policy allows when it names no endpoints. */
 export const INFERENCE_CLASSES = ENDPOINT_CLASSES.slice(0, 8);
 
+/** JWS algorithms (RFC 7518 §3, RFC 8037) that users' tokens may be signed with. */
+export const JWT_ALGORITHMS = [
+  "RS256",
+  "RS384",
+  "RS512",
+  "PS256",
+  "PS384",
+  "PS512",
+  "ES256",
+  "ES384",
+  "ES512",
+  "EdDSA",
+  "HS256",
+] as const;
+
+export type JwtAlgorithm = (typeof JWT_ALGORITHMS)[number];
+
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
 
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -52,13 +69,20 @@ export interface Config {
   /** Where calls go. Exactly one for now. */
   readonly upstreams: readonly [UpstreamConfig];
   readonly timeouts: TimeoutConfig;
+  /** Who may call. Absent, the gateway is open: callers are addresses, with policy `default`. */
+  readonly access?: AccessConfig;
   /** By name. `default` always exists and is what callers get in open mode. */
   readonly policies: { readonly default: PolicyConfig; readonly [name: string]: PolicyConfig };
   readonly log: LogConfig;
+  /** Absent, `/admin/…` is shut. */
+  readonly admin?: AdminConfig;
 }
 
 export interface ServerConfig {
-  /** Address to listen on. Default 127.0.0.1: whoever reaches an open gateway can spend. */
+  /**
+   * Address to listen on. Default 127.0.0.1 while the gateway is open, as whoever reaches it can
+   * spend; else 0.0.0.0.
+   */
   readonly host: string;
   /** 0 takes any free port. Default 3000. */
   readonly port: number;
@@ -66,6 +90,8 @@ export interface ServerConfig {
   readonly trustedProxies: readonly string[];
   /** Largest request body, bytes received. Default 64 MiB. */
   readonly maxBodyBytes: number;
+  /** Of all bodies that are read for a policy's rules at one time. Default 256 MiB. */
+  readonly maxHeldBytes: number;
   /** Connections beyond it are closed unanswered. Default 10 000. */
   readonly maxConnections: number;
   /** Calls beyond it are answered 503 `overloaded`. Default 5 000. */
@@ -108,12 +134,93 @@ export interface TimeoutConfig {
   readonly stallMs: number;
 }
 
-export interface PolicyConfig {
-  /**
-   * Class names, `METHOD /path/{template}` patterns, `*` (all but the administrative ones) or
-   * `admin`. Default: the stateless inference classes.
-   */
+export interface AccessConfig {
+  /** Default none. */
+  readonly keys: readonly KeyConfig[];
+  /** The app's own users. Default none. */
+  readonly jwt: readonly JwtConfig[];
+  /** Absent, no minted token is taken. */
+  readonly tokens?: TokensConfig;
+  /** The policy of callers without a credential, who are told apart by address. */
+  readonly anonymous?: string;
+}
+
+export interface KeyConfig {
+  /** Names the caller; several keys of one name are one caller, as in a rotation. */
+  readonly name: string;
+  /** Of the key, in hex: a random key needs no slow hash. */
+  readonly sha256: string;
+  /** Default "default". */
+  readonly policy: string;
+  /** The moment, ISO 8601, from which the key is refused; a bare date begins in UTC. */
+  readonly expires?: string;
+  /** Known only when it came in GATEWAY_KEYS; kept so that no log line shows it. */
+  readonly key?: Secret;
+}
+
+/** Tokens of one issuer (RFC 7519). `sub` names the caller. */
+export interface JwtConfig {
+  /** Equals `iss`, to the letter. */
+  readonly issuer: string;
+  /** One has to be in `aud`. `*` looks at none: for an issuer that serves this app alone. */
+  readonly audience: readonly string[];
+  /** Where the issuer publishes its keys (RFC 7517): https, or http on loopback. */
+  readonly jwksUrl?: URL;
+  /** Or the secret that HS256 tokens are signed with, 32 bytes of UTF-8 or more. */
+  readonly secret?: Secret;
+  /** What a token may be signed with. Default: all asymmetric ones by JWKS, HS256 by secret. */
+  readonly algorithms: readonly JwtAlgorithm[];
+  /** Default "default"; with `policyClaim` for tokens without that claim, and default none. */
+  readonly policy?: string;
+  /** A claim that chooses the policy, nested as in `app_metadata.plan`: a text or a list. */
+  readonly policyClaim?: string;
+  /** What `policyClaim` may choose; of a list the first that is named here. */
+  readonly policies: readonly string[];
+  /** For clocks that differ. Default 30. */
+  readonly leewaySeconds: number;
+}
+
+export interface TokensConfig {
+  /** Signs and checks (HS256): 32 bytes or more. */
+  readonly secret: Secret;
+  /** Checks too, while secrets are rotated. */
+  readonly previousSecret?: Secret;
+  /** Tokens that are valid for longer are refused. Default 86 400. */
+  readonly maxLifetimeSeconds: number;
+}
+
+/** What callers may ask. What is absent is not looked at. */
+export interface Limits {
+  /** Classes, `METHOD /path/{template}` patterns, `*` (all but the administrative) or `admin`. */
+  readonly endpoints?: readonly string[];
+  /** Names with `*` for any characters. */
+  readonly models?: readonly string[];
+  /** Caps the tokens that a call asks for, and is asked for where it does not say. */
+  readonly maxOutputTokens?: number;
+  /** Caps `n` and `best_of`. */
+  readonly maxChoices?: number;
+  /** Tool types that a call may bring; an empty list for none. */
+  readonly tools?: readonly string[];
+  /** `false` keeps calls away from what is stored at OpenAI, and stores nothing. */
+  readonly storedState?: boolean;
+  /** The first is asked for where a call does not say and `auto` is not among them. */
+  readonly serviceTiers?: readonly string[];
+  /** Below `server.maxBodyBytes`. */
+  readonly maxBodyBytes?: number;
+  /** Origins of pages that may call; whoever sends none may not. */
+  readonly origins?: readonly string[];
+  /** `true` sends a keyed hash of the caller as `safety_identifier`, instead of the client's. */
+  readonly safetyIdentifier?: boolean;
+}
+
+export interface PolicyConfig extends Limits {
+  /** Default: the stateless inference classes. */
   readonly endpoints: readonly string[];
+}
+
+export interface AdminConfig {
+  /** Opens `/admin/…`, as `Authorization: Bearer`. */
+  readonly key: Secret;
 }
 
 export interface LogConfig {

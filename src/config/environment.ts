@@ -14,6 +14,8 @@ export interface Found {
 export class Environment {
   readonly #values: Readonly<Record<string, string | undefined>>;
   readonly #problems: Problem[];
+  /** Names that were looked for as secrets: by a setting, or by the file. */
+  readonly #wanted = new Set<string>();
 
   constructor(values: Readonly<Record<string, string | undefined>>, problems: Problem[]) {
     this.#values = values;
@@ -32,6 +34,7 @@ export class Environment {
 
   /** Looks for the …_FILE form too. */
   findSecret(name: string): Found | undefined {
+    this.#wanted.add(name).add(`${name}_FILE`);
     const found = this.find(name);
     const from = `${name}_FILE`;
     const file = this.get(from);
@@ -50,7 +53,7 @@ export class Environment {
     const known = SETTINGS.flatMap(({ name }) => [name, `${name}_FILE`]);
     const unset = SETTINGS.filter(({ name }) => !this.get(name) && !this.get(`${name}_FILE`));
     const others = Object.keys(this.#values).filter(
-      (name) => this.get(name) && !known.includes(name),
+      (name) => this.get(name) && !known.includes(name) && !this.#wanted.has(name),
     );
     return others.flatMap((where) => {
       // PORT and HOST are too short to tell a mistake from another program's variable.

@@ -37,12 +37,18 @@ export function loadConfig(commandLine: CommandLine, mockUrl?: string): Loaded {
     config,
     hints,
     sourceOf: (steps) => {
-      const path = steps.reduce(
-        (path, step) => path + (/^\d+$/.test(step) ? `[${step}]` : `.${step}`),
-      );
-      return has(tree, steps) ? (origins.get(path) ?? file.name) : "default";
+      // A variable may have set all that is below a path, as GATEWAY_KEYS does.
+      const paths = steps.map((_, index) => toPath(steps.slice(0, index + 1)));
+      const origin = paths.findLast((path) => origins.has(path));
+      const whole = origin !== undefined && origin !== paths.at(-1);
+      if (!whole && !has(tree, steps)) return "default";
+      return origins.get(origin ?? "") ?? file.name;
     },
   };
+}
+
+function toPath(steps: readonly string[]): string {
+  return steps.reduce((path, step) => path + (/^\d+$/.test(step) ? `[${step}]` : `.${step}`));
 }
 
 /** None when there are problems, its own or earlier ones. */
@@ -86,13 +92,13 @@ function overlay(
 ): ReadonlyMap<string, string> {
   const origins = new Map<string, string>();
   for (const { name, path, secret } of SETTINGS) {
-    const target = findTarget(tree, path);
-    if (target === undefined) continue;
     const flag = flags.get(name);
     const found: Found | undefined =
       flag === undefined
         ? environment[secret === true ? "findSecret" : "find"](name)
         : { value: flag, from: `--${toFlag(name)}` };
+    const target = findTarget(tree, path, found !== undefined);
+    if (target === undefined) continue;
     if (found !== undefined) target.parent[target.key] = found.value;
     // What is missing is known by the name that it could have been set by.
     const missing = target.parent[target.key] === undefined;
@@ -102,17 +108,23 @@ function overlay(
 }
 
 /**
- * The object that a setting's path ends in, made where absent. None where the file has another
- * shape there (the parser says so), or where OPENAI_… would describe an upstream of another name:
- * OpenAI's key must not reach somebody else's server.
+ * The object that a setting's path ends in, made in the tree where `grow` says so. None where the
+ * file has another shape there (the parser says so), or where OPENAI_… would describe an upstream
+ * of another name: OpenAI's key must not reach somebody else's server.
  */
-function findTarget(tree: Tree, path: string): { parent: Tree; key: string } | undefined {
+function findTarget(
+  tree: Tree,
+  path: string,
+  grow: boolean,
+): { parent: Tree; key: string } | undefined {
   const steps = path.split(/\.|\[0\]\.?/);
   const key = steps.pop() ?? "";
   let parent = tree;
   for (const step of steps) {
-    if (parent[step] === undefined) parent[step] = step === "upstreams" ? [{}] : {};
+    const absent = parent[step] === undefined;
+    if (absent && grow) parent[step] = step === "upstreams" ? [{}] : {};
     const next: unknown = step === "upstreams" ? first(parent[step]) : parent[step];
+    if (absent && !grow) return { parent: {}, key };
     if (!isTree(next)) return undefined;
     parent = next;
   }

@@ -1,26 +1,23 @@
 // Raw settings -> Config: one line per setting, with its default and range.
 import { isIP } from "node:net";
 import {
-  ENDPOINT_CLASSES,
-  INFERENCE_CLASSES,
   LOG_LEVELS,
+  type AdminConfig,
   type Config,
   type CorsConfig,
   type LogConfig,
-  type PolicyConfig,
   type ServerConfig,
   type TimeoutConfig,
   type UpstreamConfig,
 } from "./config.ts";
-import { closest } from "./closest.ts";
+import { parseAccess } from "./parse-access.ts";
+import { isOrigin, parsePolicies, toOriginHint } from "./parse-policies.ts";
 import { ConfigError, Reader, type Notes } from "./reader.ts";
 import { Secret } from "../secret.ts";
 
 const MIB = 1024 * 1024;
 const DAY_MS = 86_400_000;
 const OPENAI_URL = "https://api.openai.com/v1";
-const ENDPOINT_WORDS: readonly string[] = ["*", ...ENDPOINT_CLASSES];
-const ENDPOINT_PATTERN = /^(GET|HEAD|POST|PUT|PATCH|DELETE) (\/([\w.-]+|\{\w+\}))+$/;
 
 /**
  * Checks plain settings and fills in every default.
@@ -33,28 +30,33 @@ export function parseConfig(
 ): Config {
   const notes: Notes = { problems: [], origins };
   const root = new Reader(raw, "", notes);
+  const policies = parsePolicies(root.section("policies"));
+  const open = !root.has("access");
   const config = {
-    server: parseServer(root.section("server")),
+    server: parseServer(root.section("server"), open ? "127.0.0.1" : "0.0.0.0"),
     cors: parseCors(root.section("cors")),
     upstreams: parseUpstreams(root),
     timeouts: parseTimeouts(root.section("timeouts")),
-    policies: parsePolicies(root.section("policies")),
+    ...(!open && { access: parseAccess(root, Object.keys(policies)) }),
+    policies,
     log: parseLog(root.section("log")),
+    ...(root.has("admin") && { admin: parseAdmin(root.section("admin")) }),
   };
   root.finish();
   if (notes.problems.length > 0) throw new ConfigError(notes.problems);
   return config;
 }
 
-function parseServer(server: Reader): ServerConfig {
+function parseServer(server: Reader, defaultHost: string): ServerConfig {
   const config = {
-    host: server.text("host", "127.0.0.1"),
+    host: server.text("host", defaultHost),
     port: server.integer("port", 3000, { min: 0, max: 65_535 }),
     trustedProxies: server.texts("trustedProxies", [], {
       what: "addresses or CIDR ranges",
       fits: isAddressRange,
     }),
     maxBodyBytes: server.integer("maxBodyBytes", 64 * MIB, { min: 1, max: 16_384 * MIB }),
+    maxHeldBytes: server.integer("maxHeldBytes", 256 * MIB, { min: 1, max: 16_384 * MIB }),
     maxConnections: server.integer("maxConnections", 10_000, { min: 1, max: 1_000_000 }),
     maxConcurrentRequests: server.integer("maxConcurrentRequests", 5_000, {
       min: 1,
@@ -75,7 +77,7 @@ function parseCors(cors: Reader): CorsConfig {
     origins: cors.texts("origins", ["*"], {
       what: `"*" or origins such as "https://app.example.com"`,
       fits: (text) => text === "*" || isOrigin(text),
-      hint: (text) => (URL.canParse(text) ? closest(text, [new URL(text).origin]) : ""),
+      hint: toOriginHint,
     }),
     credentials: cors.flag("credentials", false),
   };
@@ -135,29 +137,20 @@ function parseTimeouts(timeouts: Reader): TimeoutConfig {
   return config;
 }
 
-function parsePolicies(policies: Reader): Config["policies"] {
-  const named = policies.named().map(([name, policy]) => [name, parsePolicy(policy)] as const);
-  return { default: { endpoints: INFERENCE_CLASSES }, ...Object.fromEntries(named) };
-}
-
-function parsePolicy(policy: Reader): PolicyConfig {
-  const endpoints = policy.texts("endpoints", INFERENCE_CLASSES, {
-    what: `"*", ${ENDPOINT_CLASSES.join(", ")} or "METHOD /path/{template}"`,
-    fits: (text) => ENDPOINT_WORDS.includes(text) || ENDPOINT_PATTERN.test(text),
-    hint: (text) => closest(text, ENDPOINT_WORDS),
-  });
-  policy.finish();
-  return { endpoints };
+function parseAdmin(admin: Reader): AdminConfig {
+  const key = admin.secret("key");
+  if (!admin.has("key")) admin.problem("key", "is missing: expected 16 random characters or more");
+  if (key !== undefined && key.reveal().length < 16) {
+    admin.problem("key", "is too short: expected 16 random characters or more");
+  }
+  admin.finish();
+  return { key: key ?? new Secret("") };
 }
 
 function parseLog(log: Reader): LogConfig {
   const config = { level: log.oneOf("level", "info", LOG_LEVELS) };
   log.finish();
   return config;
-}
-
-function isOrigin(text: string): boolean {
-  return URL.canParse(text) && /^https?:/.test(text) && new URL(text).origin === text;
 }
 
 /** An address or a CIDR range (RFC 4632, RFC 4291). */

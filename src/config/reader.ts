@@ -1,6 +1,8 @@
 // Reads one raw object key by key and notes every problem with its place, instead of throwing.
 import { Secret } from "../secret.ts";
+import { findSecretMistake } from "./secrets.ts";
 import { closest } from "./closest.ts";
+import { show } from "./show.ts";
 import { Expanded, UNREADABLE, unwrap } from "./expanded.ts";
 
 /** One wrong setting: where it is, what is wrong, what would be right. */
@@ -41,23 +43,11 @@ interface Range {
 /** What every text of a list has to be. */
 interface TextRule {
   readonly what: string;
+  /** An empty list would be none. */
+  readonly some?: true;
   fits(text: string): boolean;
   hint?(text: string): string;
 }
-
-// What people really paste, from the plainest to the oddest. None of it is quoted back.
-const SECRET_MISTAKES: readonly (readonly [RegExp, string])[] = [
-  [/^$/, "is empty"],
-  [/^bearer\s/i, `begins with "Bearer"`],
-  [/^["'`]|["'`]$/, "is in quotes"],
-  [/^[A-Z_]*KEY\s*=/, "begins with the name of a variable"],
-  [
-    /^(?=.{0,40}$).*(?:your|xxx|\.\.\.|…|<|\*\*\*|change.?me|replace|placeholder)/i,
-    "is still a placeholder",
-  ],
-  [/\s/, "has white space or a line break inside"],
-  [/[^\x21-\x7e]/, "has characters that are not printable ASCII"],
-];
 
 export class Reader {
   readonly path: string;
@@ -70,7 +60,8 @@ export class Reader {
     this.#notes = notes;
     this.#raw = isRecord(raw) ? raw : {};
     if (raw === undefined || raw === UNREADABLE || isRecord(raw)) return;
-    const message = `expected an object, got ${show(raw)}`;
+    // Not which one: where a section is expected, it may well be the secret that belongs into it.
+    const message = `expected an object, got ${typeof raw === "string" ? "a text" : show(raw)}`;
     notes.problems.push({ where: path || "settings", message });
   }
 
@@ -123,7 +114,9 @@ export class Reader {
     const value = this.#take(key);
     if (value === undefined) return fallback;
     const items = toItems(value, this.#raw[key]);
-    if (items === undefined) this.expected(key, `a list of ${rule.what}`);
+    if (items === undefined || (rule.some === true && items.length === 0)) {
+      this.expected(key, `a list of ${rule.what}`);
+    }
     return (items ?? []).flatMap(({ text, written }) => {
       if (typeof text === "string" && text !== "" && rule.fits(text)) return [text];
       const hint = typeof written === "string" ? (rule.hint?.(written) ?? "") : "";
@@ -150,7 +143,7 @@ export class Reader {
     const value = this.#take(key);
     if (value === undefined) return undefined;
     const text = typeof value === "string" ? value.trim() : undefined;
-    const mistake = SECRET_MISTAKES.find(([pattern]) => pattern.test(text ?? ""))?.[1];
+    const mistake = findSecretMistake(text ?? "");
     if (text !== undefined && mistake === undefined) return new Secret(text);
     const wrong = text === undefined ? "is not a text" : mistake;
     this.problem(
@@ -158,6 +151,12 @@ export class Reader {
       `${wrong}: expected the bare secret, printable ASCII without spaces or quotes`,
     );
     return undefined;
+  }
+
+  /** The text where there is one, for what may be a text or something else. */
+  plain(key: string): string | undefined {
+    const value = this.#take(key);
+    return typeof value === "string" ? value : undefined;
   }
 
   /** Also of a value that turned out unreadable. */
@@ -173,7 +172,8 @@ export class Reader {
 
   /** A list of sections; absent, it is a list of one that says nothing. */
   sections(key: string): readonly Reader[] {
-    const value = this.#take(key) ?? [{}];
+    const value = this.has(key) ? this.#take(key) : [{}];
+    if (value === undefined) return []; // Unreadable, and noted already.
     if (!Array.isArray(value) || value.length === 0) {
       this.expected(key, "a list with at least one entry");
       return [];
@@ -229,9 +229,4 @@ function toItems(value: unknown, written: unknown) {
   if (typeof value !== "string") return undefined;
   const parts = value.split(",").map((part) => part.trim());
   return parts.map((text) => ({ text, written: written instanceof Expanded ? written : text }));
-}
-
-function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

@@ -1,6 +1,7 @@
 // The settings that need no file, and how the command line says them.
 import { parseArgs } from "node:util";
 import { closest } from "./closest.ts";
+import type { Limits } from "./config.ts";
 import { ConfigError, type Problem } from "./reader.ts";
 
 interface Setting {
@@ -30,7 +31,7 @@ export const SETTINGS: readonly Setting[] = [
     about: "sent as openai-organization",
   },
   { name: "OPENAI_PROJECT_ID", path: "upstreams[0].project", about: "sent as openai-project" },
-  { name: "HOST", path: "server.host", about: "address to listen on; default 127.0.0.1" },
+  { name: "HOST", path: "server.host", about: "address to listen on; 127.0.0.1 while open" },
   { name: "PORT", path: "server.port", about: "default 3000; 0 takes any free one" },
   {
     name: "CORS_ORIGINS",
@@ -43,9 +44,38 @@ export const SETTINGS: readonly Setting[] = [
     about: "CIDR ranges of the proxies in front",
   },
   {
+    name: "GATEWAY_KEYS",
+    path: "access.keys",
+    about: "who may call: name:key, commas between",
+    secret: true,
+  },
+  {
+    name: "TOKEN_SECRET",
+    path: "access.tokens.secret",
+    about: "signs minted tokens; 32 characters or more",
+    secret: true,
+  },
+  {
+    name: "TOKEN_SECRET_PREVIOUS",
+    path: "access.tokens.previousSecret",
+    about: "the one before, still accepted",
+    secret: true,
+  },
+  { name: "ADMIN_KEY", path: "admin.key", about: "opens /admin/…", secret: true },
+  {
     name: "ALLOWED_ENDPOINTS",
     path: "policies.default.endpoints",
     about: "what callers may use; default inference",
+  },
+  {
+    name: "ALLOWED_MODELS",
+    path: "policies.default.models",
+    about: "models with commas between, * for any characters",
+  },
+  {
+    name: "MAX_OUTPUT_TOKENS",
+    path: "policies.default.maxOutputTokens",
+    about: "caps the output of a call",
   },
   {
     name: "LOG_LEVEL",
@@ -57,13 +87,41 @@ export const SETTINGS: readonly Setting[] = [
 export interface CommandLine {
   /** Values of the settings' flags by their environment name. */
   readonly flags: ReadonlyMap<string, string>;
+  /** The command, and what it is for. */
   readonly words: readonly string[];
+  /** Everything given, by its name without dashes. */
+  readonly options: ReadonlyMap<string, string>;
   readonly config: string | undefined;
   readonly mock: boolean;
   readonly json: boolean;
   readonly help: boolean;
   readonly version: boolean;
 }
+
+/** How the command `token` says a token's limits. */
+export const LIMIT_FLAGS = (
+  [
+    "endpoints",
+    "models",
+    "maxOutputTokens",
+    "maxChoices",
+    "tools",
+    "storedState",
+    "serviceTiers",
+    "maxBodyBytes",
+    "origins",
+    "safetyIdentifier",
+  ] as const satisfies readonly (keyof Limits)[]
+).map((field) => ({
+  field,
+  flag: field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+}));
+
+/** Options that only some commands take. */
+const COMMAND_OPTIONS: Readonly<Record<string, readonly string[]>> = {
+  key: ["policy", "expires"],
+  token: ["policy", "expires-in", ...LIMIT_FLAGS.map(({ flag }) => flag)],
+};
 
 const FLAGGED = SETTINGS.filter(({ secret }) => secret !== true);
 
@@ -75,6 +133,11 @@ const OPTIONS: Readonly<Record<string, Option>> = {
   json: { type: "boolean" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
+  ...Object.fromEntries(
+    Object.values(COMMAND_OPTIONS)
+      .flat()
+      .map((name) => [name, { type: "string" }]),
+  ),
   ...Object.fromEntries(FLAGGED.map(({ name }) => [toFlag(name), { type: "string" }])),
 };
 
@@ -92,6 +155,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     if (message !== undefined) problems.push({ where: token.rawName, message });
     given.set(token.name, token.value ?? "");
   }
+  problems.push(...findMisplaced([...given.keys()], words[0] ?? "start"));
   if (problems.length > 0) throw new ConfigError(problems);
 
   const flags = FLAGGED.flatMap(({ name }) => {
@@ -101,12 +165,28 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   return {
     flags: new Map(flags),
     words,
+    options: given,
     config: given.get("config"),
     mock: given.has("mock"),
     json: given.has("json"),
     help: given.has("help"),
     version: given.has("version"),
   };
+}
+
+function findMisplaced(names: readonly string[], command: string): readonly Problem[] {
+  const general = new Set(FLAGGED.map(({ name }) => toFlag(name)));
+  return names.flatMap((name) => {
+    const limit = name.replace("allowed-", "");
+    if (command === "token" && limit !== name && general.has(name)) {
+      return [{ where: `--${name}`, message: `limits no token, did you mean "--${limit}"?` }];
+    }
+    const users = Object.keys(COMMAND_OPTIONS).filter((user) =>
+      COMMAND_OPTIONS[user]?.includes(name),
+    );
+    if (users.length === 0 || users.includes(command) || general.has(name)) return [];
+    return [{ where: `--${name}`, message: `is for the command ${users.join(" or ")}` }];
+  });
 }
 
 /** None of the answers repeats a value: it may be a key that was typed in the wrong place. */

@@ -24,7 +24,13 @@ export const PAGES: ReadonlyMap<string, Page> = new Map([
 export type Route =
   /** OpenAI's API; the target is the rest, below the prefix. */
   | { readonly kind: "api"; readonly target: Target }
+  | { readonly kind: "admin"; readonly path: string }
   | { readonly kind: "page"; readonly path: string; readonly page: Page };
+
+/** The operator's part: no page of another origin gets to see any of it. */
+export function isPrivate({ path }: Target): boolean {
+  return path.startsWith("/admin/");
+}
 
 /** @throws GatewayError 404 or 405 */
 export function findRoute(method: string, target: Target): Route {
@@ -33,9 +39,10 @@ export function findRoute(method: string, target: Target): Route {
   if (prefix !== undefined) {
     return { kind: "api", target: { path: path.slice(prefix.length), search } };
   }
+  if (isPrivate(target)) return { kind: "admin", path };
   const page = PAGES.get(path);
   if (page === undefined) {
-    throw new GatewayError("unknown_url", `Unknown request URL: ${method} ${path.slice(0, 200)}.`);
+    throw new GatewayError("unknown_url", `Unknown request URL: ${method} ${path}.`);
   }
   if (method !== "GET" && method !== "HEAD") {
     const allow = ["GET", "HEAD"];

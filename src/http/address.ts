@@ -30,6 +30,34 @@ export function clientAddress(req: IncomingMessage, trusted: BlockList): string 
   return address;
 }
 
+/**
+ * What one caller has: an IPv4 address, or the /64 of an IPv6 one, within which anybody may choose
+ * addresses at will (RFC 6177).
+ */
+export function toNetwork(address: string): string {
+  if (!isIPv6(address)) return address;
+  const groups = toGroups(address);
+  if (groups.slice(0, 5).every((group) => group === "0") && groups[5] === "ffff") {
+    const bytes = groups.slice(6).flatMap((group) => {
+      const value = Number.parseInt(group, 16);
+      return [value >> 8, value & 255];
+    });
+    return bytes.join("."); // IPv4 in the clothes of IPv6 (RFC 4291 §2.5.5.2).
+  }
+  return `${groups.slice(0, 4).join(":")}::/64`;
+}
+
+/** The eight groups of an IPv6 address without its zone, in their one spelling (RFC 5952). */
+function toGroups(address: string): readonly string[] {
+  const { hostname } = new URL(`http://[${address.replace(/%.*$/, "")}]`);
+  const [head = [], tail] = hostname
+    .slice(1, -1)
+    .split("::")
+    .map((part) => part.split(":").filter((group) => group !== ""));
+  if (tail === undefined) return head;
+  return [...head, ...Array<string>(8 - head.length - tail.length).fill("0"), ...tail];
+}
+
 function contains(set: BlockList, address: string): boolean {
   return set.check(address, isIPv6(address) ? "ipv6" : "ipv4");
 }

@@ -1,6 +1,7 @@
 // A request body on its way: read only as fast as it is taken, counted, and with its beginning
 // kept aside so that it can be sent a second time.
 import type { IncomingMessage } from "node:http";
+import { setImmediate } from "node:timers/promises";
 import type { Clock } from "../clock.ts";
 import { GatewayError, toGatewayError } from "../errors.ts";
 
@@ -14,20 +15,54 @@ export interface BodyWatcher {
   failed(error: GatewayError): void;
 }
 
+/** The memory that all held bodies share: on a small host a few large ones would fill it. */
+export class Allowance {
+  readonly #limitBytes: number;
+  #usedBytes = 0;
+
+  constructor(limitBytes: number) {
+    this.#limitBytes = limitBytes;
+  }
+
+  /**
+   * @param ownBytes what the taker has already: alone, it may have as much as it likes.
+   * @throws GatewayError 503
+   */
+  take(bytes: number, ownBytes: number): void {
+    const others = this.#usedBytes - ownBytes;
+    if (others > 0 && this.#usedBytes + bytes > this.#limitBytes) {
+      const message = "The gateway is reading too many large requests; try again.";
+      throw new GatewayError("overloaded", message, { retryAfterMs: 1_000 });
+    }
+    this.#usedBytes += bytes;
+  }
+
+  give(bytes: number): void {
+    this.#usedBytes -= bytes;
+  }
+}
+
 export interface BodyOptions {
   readonly limitBytes: number;
   /** How much of the beginning is kept for a second pass. */
   readonly keepBytes: number;
+  readonly allowance: Allowance;
   readonly watcher: BodyWatcher;
   /** Sends `100 Continue` to a client that waits for it, when the first byte is wanted. */
   readonly invite: () => void;
 }
+
+/** Of what is held already, how much passes before other calls have their turn. */
+const TURN_BYTES = 128 * 1024;
 
 export class RequestBody {
   /** Bytes received so far. */
   bytes = 0;
   readonly #req: IncomingMessage;
   readonly #options: BodyOptions;
+  #keepBytes: number;
+  /** Taken from the allowance. */
+  #heldBytes = 0;
   /** What has come and may be wanted: all of it while keeping, else what the pass has not taken. */
   readonly #chunks: Buffer[] = [];
   #next = 0;
@@ -43,6 +78,7 @@ export class RequestBody {
   constructor(req: IncomingMessage, options: BodyOptions) {
     this.#req = req;
     this.#options = options;
+    this.#keepBytes = options.keepBytes;
     if (Number(req.headers["content-length"] ?? 0) > options.limitBytes) throw this.#tooLarge();
   }
 
@@ -55,6 +91,8 @@ export class RequestBody {
   release(): void {
     this.#watched = false;
     this.#forget();
+    this.#options.allowance.give(this.#heldBytes);
+    this.#heldBytes = 0;
   }
 
   /** Lets the rest of the body flow past unread, so that the connection can go on or end. */
@@ -69,13 +107,31 @@ export class RequestBody {
    * The body from its first byte; the pass before, if any, ends. Ending a pass early leaves the
    * request itself alone: its client still gets an answer.
    */
-  async *pass(): AsyncGenerator<Uint8Array, void, undefined> {
+  pass(): AsyncGenerator<Uint8Array, void, undefined> {
+    this.#keepBytes = this.#options.keepBytes;
+    return this.#walk();
+  }
+
+  /** A pass that only looks: whatever it sees is kept, for the pass after it. */
+  look(): AsyncGenerator<Uint8Array, void, undefined> {
+    this.#keepBytes = Infinity;
+    return this.#walk();
+  }
+
+  async *#walk(): AsyncGenerator<Uint8Array, void, undefined> {
     const pass = ++this.#passes;
     this.#next = 0;
+    if (this.bytes > this.#keepBytes) this.#forget();
+    let turnBytes = 0;
     while (pass === this.#passes) {
       const chunk = this.#keeping ? this.#chunks[this.#next++] : this.#chunks.shift();
       if (chunk !== undefined) {
         yield chunk;
+        turnBytes += chunk.length;
+        // A socket takes megabytes at once: other calls would wait for all of them to be copied.
+        if (turnBytes < TURN_BYTES) continue;
+        await setImmediate();
+        turnBytes = 0;
         continue;
       }
       if (this.#ended) return;
@@ -87,7 +143,7 @@ export class RequestBody {
   }
 
   async #pull(): Promise<void> {
-    const { limitBytes, keepBytes, watcher } = this.#options;
+    const { limitBytes, watcher } = this.#options;
     try {
       const chunk = await this.#read();
       if (this.#watched) watcher.moving();
@@ -97,12 +153,18 @@ export class RequestBody {
       }
       this.bytes += chunk.length;
       if (this.bytes > limitBytes) throw this.#tooLarge();
-      if (this.bytes > keepBytes) this.#forget();
+      if (this.bytes > this.#keepBytes) this.#forget();
+      if (this.#keepBytes === Infinity) this.#hold(chunk.length);
       this.#chunks.push(chunk);
     } catch (error) {
       watcher.failed(toGatewayError(error));
       throw error;
     }
+  }
+
+  #hold(bytes: number): void {
+    this.#options.allowance.take(bytes, this.#heldBytes);
+    this.#heldBytes += bytes;
   }
 
   /** The next piece, or nothing at the end. */

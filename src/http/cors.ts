@@ -15,7 +15,7 @@ const EXPOSED_HEADERS =
   "x-request-id, x-gateway-request-id, x-ratelimit-limit-requests, x-ratelimit-limit-tokens, " +
   "x-ratelimit-remaining-requests, x-ratelimit-remaining-tokens, x-ratelimit-reset-requests, " +
   "x-ratelimit-reset-tokens, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, " +
-  "openai-version, location, server-timing";
+  "openai-version, location, server-timing, www-authenticate";
 const PREFLIGHT_VARY = "origin, access-control-request-method, access-control-request-headers";
 const TOKEN_LIST = /^[\w!#$%&'*+\-.^`|~, ]{1,4096}$/;
 

@@ -1,11 +1,31 @@
 // The WebSocket handshake (RFC 6455 §4), seen by a proxy that joins two sockets and reads no frame.
-import type { IncomingMessage } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../clock.ts";
 import { GatewayError } from "../errors.ts";
 
 /** How long a side may take to close after the other one has. */
 const FAREWELL_MS = 1_000;
+
+/** Browsers can set no header on a WebSocket, so SDKs put what belongs into one here. */
+const KEY_PROTOCOL = "openai-insecure-api-key.";
+const PRIVATE_PROTOCOL = /^openai-(?:insecure-api-key|organization|project)\./;
+
+/** The key among the subprotocols that a handshake offers. */
+export function readKeyProtocol(headers: IncomingHttpHeaders): string | undefined {
+  const found = protocolsOf(headers).find((name) => name.startsWith(KEY_PROTOCOL));
+  return found?.slice(KEY_PROTOCOL.length);
+}
+
+/** The subprotocols that are meant for the server behind. */
+export function publicProtocols(headers: IncomingHttpHeaders): readonly string[] {
+  return protocolsOf(headers).filter((name) => !PRIVATE_PROTOCOL.test(name));
+}
+
+function protocolsOf(headers: IncomingHttpHeaders): readonly string[] {
+  const list = (headers["sec-websocket-protocol"] ?? "").split(",");
+  return list.map((name) => name.trim()).filter((name) => name !== "");
+}
 
 /** With an `upgrade` listener every request that names an Upgrade ends there: `h2c` POSTs too. */
 export function isWebSocket({ method, headers }: IncomingMessage): boolean {

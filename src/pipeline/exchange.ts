@@ -1,6 +1,7 @@
 // Everything learned of one request, filled on the way and reported once. Nobody branches on it.
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
+import type { Caller } from "../access/caller.ts";
 import type { Clock } from "../clock.ts";
 import type { GatewayError } from "../errors.ts";
 import type { Asked } from "../openai/endpoints.ts";
@@ -15,6 +16,8 @@ export interface Exchange {
   /** The template, never the raw path: `POST /chat/completions`, `GET /healthz`. */
   route?: string;
   caller?: string;
+  /** The name of the caller's policy. */
+  policy?: string;
   /** As the path or OpenAI's answer names it. */
   model?: string | undefined;
   status?: number;
@@ -44,6 +47,11 @@ export function createExchange({ method = "" }: IncomingMessage, clock: Clock): 
 export function noteAsked(exchange: Exchange, { method, path, operation }: Asked): void {
   exchange.route = `${method} ${operation?.template ?? "/*"}`;
   if (operation?.template === "/models/{model}") exchange.model = path.slice("/models/".length);
+}
+
+export function noteCaller(exchange: Exchange, { id, policy }: Caller): void {
+  exchange.caller = id;
+  exchange.policy = policy.name;
 }
 
 export function noteAttempt(exchange: Exchange, clock: Clock): void {

@@ -19,6 +19,7 @@ export function report(exchange: Exchange, log: Log, clock: Clock): void {
     route: exchange.route,
     status: exchange.status,
     caller: exchange.caller,
+    policy: exchange.policy,
     model: exchange.model,
     requestBytes: exchange.requestBytes,
     responseBytes: exchange.responseBytes,

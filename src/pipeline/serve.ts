@@ -3,10 +3,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { authorize } from "../access/authorize.ts";
 import type { Identify } from "../access/identify.ts";
+import type { Policy } from "../access/policy.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
-import { GatewayError } from "../errors.ts";
-import { RequestBody } from "../http/body.ts";
+import { GatewayError, toGatewayError } from "../errors.ts";
+import { RequestBody, type Allowance } from "../http/body.ts";
 import { hasBody } from "../http/headers.ts";
 import type { Target } from "../http/target.ts";
 import { findOperation } from "../openai/endpoints.ts";
@@ -17,11 +18,14 @@ import {
   noteAnswer,
   noteAsked,
   noteAttempt,
+  noteCaller,
   noteChunk,
   toServerTiming,
   type Exchange,
 } from "./exchange.ts";
 import type { InFlight } from "./in-flight.ts";
+import { inspect, type Outgoing } from "./inspect.ts";
+import { showModels } from "./models.ts";
 import { relay } from "./relay.ts";
 import { Watch } from "./watch.ts";
 
@@ -33,6 +37,7 @@ export interface Stages {
   readonly config: Config;
   readonly clock: Clock;
   readonly inFlight: InFlight;
+  readonly allowance: Allowance;
   readonly identify: Identify;
   readonly attempt: Attempt;
   readonly dial: Dial;
@@ -60,18 +65,22 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
     const asked = findOperation(exchange.method, target.path);
     noteAsked(exchange, asked);
 
-    const caller = stages.identify(req);
-    exchange.caller = caller.id;
+    const caller = await stages.identify(req);
+    noteCaller(exchange, caller);
 
-    body = read(received, config, watch);
+    body = read(received, caller.policy, stages, watch);
 
-    authorize(caller.policy, asked);
+    const parameters = authorize(caller.policy, asked, req.headers.origin);
+    const outgoing = await inspect(body, caller, parameters, req.headers, (error) => {
+      watch.cancel(toGatewayError(error));
+    });
 
     watch.waitFor("firstByte");
-    const call = toCall(received, body, watch.signal);
+    const call = toCall(received, outgoing, watch.signal);
     const again = (): boolean => body?.replayable ?? true;
-    const reply = await forward(call, noting(exchange, stages), again, clock);
+    const answer = await forward(call, noting(exchange, stages), again, clock);
     body?.release();
+    const reply = await showModels(answer, caller.policy, asked);
     noteAnswer(exchange, reply, clock);
 
     res.setHeader("server-timing", toServerTiming(exchange, clock));
@@ -84,8 +93,13 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
   }
 }
 
-/** No rule looks inside yet, so the body streams. */
-function read({ req, invite }: Received, config: Config, watch: Watch): RequestBody | undefined {
+/** Opens the body; whoever needs it reads it, the rules or OpenAI. */
+function read(
+  { req, invite }: Received,
+  { limits: { maxBodyBytes = Infinity } }: Policy,
+  { config, allowance }: Stages,
+  watch: Watch,
+): RequestBody | undefined {
   if (!hasBody(req.headers)) return undefined;
   if (req.readableDidRead) {
     throw new GatewayError(
@@ -94,8 +108,9 @@ function read({ req, invite }: Received, config: Config, watch: Watch): RequestB
     );
   }
   return new RequestBody(req, {
-    limitBytes: config.server.maxBodyBytes,
+    limitBytes: Math.min(config.server.maxBodyBytes, maxBodyBytes),
     keepBytes: KEEP_BYTES,
+    allowance,
     invite,
     watcher: {
       waiting: () => watch.waitFor("request"),
@@ -107,10 +122,14 @@ function read({ req, invite }: Received, config: Config, watch: Watch): RequestB
 
 function toCall(
   { req: { method = "", headers }, target }: Received,
-  body: RequestBody | undefined,
+  outgoing: Outgoing | undefined,
   signal: AbortSignal,
 ): ApiCall {
-  return { method, target, headers, signal, body: body && (() => body.pass()) };
+  if (outgoing === undefined) return { method, target, headers, signal, body: undefined };
+  const length = Number(headers["content-length"]) + outgoing.growthBytes;
+  // NaN where the client sends in chunks, whose length nobody has to know.
+  const sent = length > 0 ? { ...headers, "content-length": String(length) } : headers;
+  return { method, target, headers: sent, signal, body: () => outgoing.pass() };
 }
 
 function noting(exchange: Exchange, { attempt, clock }: Stages): Attempt {

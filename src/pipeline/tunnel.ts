@@ -6,7 +6,7 @@ import { isWritable } from "../http/headers.ts";
 import type { Target } from "../http/target.ts";
 import { join } from "../http/upgrade.ts";
 import { findOperation } from "../openai/endpoints.ts";
-import { noteAsked, noteAttempt, type Exchange } from "./exchange.ts";
+import { noteAsked, noteAttempt, noteCaller, type Exchange } from "./exchange.ts";
 import type { Stages } from "./serve.ts";
 import { Watch } from "./watch.ts";
 
@@ -32,10 +32,10 @@ export async function tunnel(received: ReceivedSocket, stages: Stages): Promise<
     const asked = findOperation("WEBSOCKET", target.path);
     noteAsked(exchange, asked);
 
-    const caller = stages.identify(req);
-    exchange.caller = caller.id;
+    const caller = await stages.identify(req);
+    noteCaller(exchange, caller);
 
-    authorize(caller.policy, asked);
+    authorize(caller.policy, asked, req.headers.origin);
 
     watch.waitFor("firstByte");
     noteAttempt(exchange, clock);

@@ -31,9 +31,10 @@ const VALUE_LIMIT = 1_000;
 
 const KEY_LIKE = new RegExp(
   [
-    String.raw`\b(?:sk|ek|rk|sess)[-_][\w-]{8,}`, // OpenAI's keys and ephemeral secrets
+    String.raw`(?<![a-z])(?:sk|ek|rk|sess)[-_][\w-]{8,}`, // OpenAI's keys and ephemeral secrets
+    String.raw`gwk_[\w-]{8,}`, // ours
     String.raw`(?<=\bbearer\s)[^\s"',;]{6,}`,
-    String.raw`\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?`, // JWTs
+    String.raw`(?:eyJ|(?<![a-z])e[wy])[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?`, // JWTs
     String.raw`(?<=:\/\/[^\s\/@"]*:)[^\s\/@"]+(?=@)`, // the password in a URL
   ].join("|"),
   "gi",

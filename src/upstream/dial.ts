@@ -11,6 +11,7 @@ import { TLSSocket } from "node:tls";
 import type { TimeoutConfig, UpstreamConfig } from "../config/config.ts";
 import { GatewayError } from "../errors.ts";
 import type { Target } from "../http/target.ts";
+import { publicProtocols } from "../http/upgrade.ts";
 import { toUrl } from "./attempt.ts";
 import { toFailure } from "./failure.ts";
 import { fixedHeaders, toUpstreamHeaders } from "./headers.ts";
@@ -28,7 +29,6 @@ export type Dial = (
   signal: AbortSignal,
 ) => Promise<Dialled>;
 
-const KEY_PROTOCOL = "openai-insecure-api-key.";
 const HANDSHAKE = ["sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions"];
 
 export function createDial(upstream: UpstreamConfig, { connectMs }: TimeoutConfig): Dial {
@@ -73,8 +73,7 @@ function toHandshake(headers: IncomingHttpHeaders): Record<string, string> {
   for (const name of HANDSHAKE) {
     if (headers[name] !== undefined) sent[name] = String(headers[name]);
   }
-  const protocols = (headers["sec-websocket-protocol"] ?? "").split(",").map((item) => item.trim());
-  const offered = protocols.filter((item) => item !== "" && !item.startsWith(KEY_PROTOCOL));
+  const offered = publicProtocols(headers);
   if (offered.length > 0) sent["sec-websocket-protocol"] = offered.join(", ");
   return sent;
 }

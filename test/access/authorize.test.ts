@@ -1,7 +1,8 @@
 // May this caller do this? Shut by default; every way to open it opens exactly what it says.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { authorize, compilePolicy } from "../../src/access/authorize.ts";
+import { authorize } from "../../src/access/authorize.ts";
+import { compilePolicy } from "../../src/access/policy.ts";
 import { ENDPOINT_CLASSES, INFERENCE_CLASSES } from "../../src/config/config.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { findOperation } from "../../src/openai/endpoints.ts";
@@ -9,7 +10,7 @@ import { findOperation } from "../../src/openai/endpoints.ts";
 /** "open", or the code of the refusal with the methods that it offers. */
 function outcome(endpoints: readonly string[], method: string, path: string): string {
   try {
-    authorize(compilePolicy("test", { endpoints }), findOperation(method, path));
+    authorize(compilePolicy("test", { endpoints }), findOperation(method, path), undefined);
     return "open";
   } catch (error) {
     assert.ok(error instanceof GatewayError);

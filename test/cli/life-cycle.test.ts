@@ -76,6 +76,7 @@ test("serves with nothing but a .env, and prints JSON where nobody watches", asy
     route: "POST /chat/completions",
     status: 200,
     caller: "127.0.0.1",
+    policy: "default",
     requestBytes: 23,
     responseBytes: answer.length,
     upstreamRequestId: "req_fake",

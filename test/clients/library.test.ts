@@ -139,7 +139,7 @@ test("nothing but the library can be imported from the package", bounded, async 
   const { stdout } = await run(program, [], { cwd: directory });
 
   const [names, refusal] = stdout.trimEnd().split("\n");
-  assert.equal(names, "openai-gateway ConfigError,OpenAIGateway,createGateway");
+  assert.equal(names, "openai-gateway ConfigError,OpenAIGateway,createGateway,mintToken");
   assert.equal(refusal, "ERR_PACKAGE_PATH_NOT_EXPORTED");
 });
 

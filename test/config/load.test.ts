@@ -1,5 +1,6 @@
 // Flags over environment over .env over the file over defaults; and what is wrong is said once.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { makeDirectory, type Surroundings } from "../helpers/run-cli.ts";
 import { load, refusal } from "./support.ts";
@@ -334,21 +335,342 @@ test("lets the parser refuse sections of another shape, instead of laying the en
       env: { PORT: "1" },
       files: {
         "gateway.json":
-          '{"server":null,"cors":5,"upstreams":[],"policies":{"default":[]},"log":"info"}',
+          '{"server":null,"cors":5,"upstreams":[],"policies":{"default":[]},"log":true}',
       },
     }),
   );
 
   assert.deepEqual(lines, [
     "cors: expected an object, got 5",
-    'log: expected an object, got "info"',
+    "log: expected an object, got true",
     "policies.default: expected an object, got []",
     "server: expected an object, got null",
     "upstreams: expected a list with at least one entry, got []",
   ]);
 });
 
+const CLIENT_KEY = "0123456789abcdef-client";
+const CLIENT_SHA256 = createHash("sha256").update(CLIENT_KEY).digest("hex");
+const OTHER_SHA256 = "ab".repeat(32);
+const TOKEN_SECRET = "0123456789abcdef0123456789abcdef";
+
+function gatewayFile(settings: object): Readonly<Record<string, string>> {
+  return { "gateway.json": JSON.stringify(settings) };
+}
+
+test("GATEWAY_KEYS alone lets its keys in, each with policy default, and opens the host", (t) => {
+  const { config, sourceOf } = load(
+    t,
+    withKey({ env: { GATEWAY_KEYS: `backend:${CLIENT_KEY}, ios.app:${CLIENT_KEY}:2` } }),
+  );
+
+  const keys = config.access?.keys ?? [];
+  assert.deepEqual(
+    keys.map(({ name, policy }) => [name, policy]),
+    [
+      ["backend", "default"],
+      ["ios.app", "default"],
+    ],
+  );
+  assert.equal(keys[0]?.sha256, CLIENT_SHA256);
+  assert.equal(keys[1]?.key?.reveal(), `${CLIENT_KEY}:2`);
+  assert.deepEqual(config.access?.jwt, []);
+  assert.equal(config.access?.tokens, undefined);
+  assert.equal(config.server.host, "0.0.0.0");
+  assert.equal(sourceOf(["server", "host"]), "default");
+  for (const field of ["name", "sha256", "policy", "key"]) {
+    assert.equal(sourceOf(["access", "keys", "1", field]), "GATEWAY_KEYS");
+  }
+  assert.equal(sourceOf(["access", "jwt"]), "default");
+});
+
+test("TOKEN_SECRET and the one before open the gateway to minted tokens", (t) => {
+  const directory = makeDirectory(t, { before: `${TOKEN_SECRET}!\n` });
+  const env = { TOKEN_SECRET, TOKEN_SECRET_PREVIOUS_FILE: `${directory}/before` };
+
+  const { config, sourceOf } = load(t, withKey({ env }));
+
+  assert.equal(config.access?.tokens?.secret.reveal(), TOKEN_SECRET);
+  assert.equal(config.access?.tokens?.previousSecret?.reveal(), `${TOKEN_SECRET}!`);
+  assert.deepEqual(config.access?.keys, []);
+  assert.equal(config.server.host, "0.0.0.0");
+  assert.equal(sourceOf(["access", "tokens", "previousSecret"]), "TOKEN_SECRET_PREVIOUS_FILE");
+  assert.equal(sourceOf(["access", "tokens", "maxLifetimeSeconds"]), "default");
+  assert.equal(sourceOf(["access", "keys"]), "default");
+});
+
+test("ADMIN_KEY and the policy's variables leave the gateway open, and its host on loopback", (t) => {
+  const { config, sourceOf } = load(
+    t,
+    withKey({
+      env: {
+        ADMIN_KEY: "0123456789abcdef",
+        ALLOWED_MODELS: "gpt-4o-mini, gpt-5*",
+        MAX_OUTPUT_TOKENS: "2000",
+      },
+    }),
+  );
+
+  assert.equal(config.admin?.key.reveal(), "0123456789abcdef");
+  assert.equal(config.access, undefined);
+  assert.equal(config.server.host, "127.0.0.1");
+  const { models, maxOutputTokens, ...others } = config.policies.default;
+  assert.deepEqual(models, ["gpt-4o-mini", "gpt-5*"]);
+  assert.equal(maxOutputTokens, 2_000);
+  assert.deepEqual(Object.keys(others), ["endpoints"]);
+  assert.equal(sourceOf(["policies", "default", "models"]), "ALLOWED_MODELS");
+  assert.equal(sourceOf(["policies", "default", "endpoints"]), "default");
+});
+
+test("a policy's variables have flags, which win", (t) => {
+  const { config } = load(
+    t,
+    withKey({
+      env: { ALLOWED_MODELS: "a", MAX_OUTPUT_TOKENS: "1" },
+      args: ["--allowed-models", "b", "--max-output-tokens", "2"],
+    }),
+  );
+
+  assert.deepEqual(config.policies.default.models, ["b"]);
+  assert.equal(config.policies.default.maxOutputTokens, 2);
+});
+
+test("an empty GATEWAY_KEYS, TOKEN_SECRET or ADMIN_KEY is not set", (t) => {
+  const { config } = load(
+    t,
+    withKey({ env: { GATEWAY_KEYS: "", TOKEN_SECRET: " ", ADMIN_KEY: "" } }),
+  );
+
+  assert.equal(config.access, undefined);
+  assert.equal(config.admin, undefined);
+});
+
+test("GATEWAY_KEYS replaces the file's keys and leaves the rest of its access", (t) => {
+  const access = {
+    keys: [{ name: "old", sha256: OTHER_SHA256, policy: "server" }],
+    anonymous: "default",
+  };
+
+  const { config, sourceOf } = load(
+    t,
+    withKey({
+      env: { GATEWAY_KEYS: `new:${CLIENT_KEY}` },
+      files: gatewayFile({ access, policies: { server: {} } }),
+    }),
+  );
+
+  assert.deepEqual(
+    config.access?.keys.map(({ name, sha256, policy }) => [name, sha256, policy]),
+    [["new", CLIENT_SHA256, "default"]],
+  );
+  assert.equal(config.access?.anonymous, "default");
+  assert.equal(sourceOf(["access", "keys", "0", "name"]), "GATEWAY_KEYS");
+  assert.equal(sourceOf(["access", "anonymous"]), "gateway.json");
+});
+
+test("TOKEN_SECRET goes beside the file's access, and over its secret", (t) => {
+  const keys = [{ name: "old", sha256: OTHER_SHA256 }];
+  const tokens = { secret: "x".repeat(32), maxLifetimeSeconds: 60 };
+
+  const beside = load(
+    t,
+    withKey({ env: { TOKEN_SECRET }, files: gatewayFile({ access: { keys } }) }),
+  );
+  const over = load(
+    t,
+    withKey({ env: { TOKEN_SECRET }, files: gatewayFile({ access: { tokens } }) }),
+  );
+
+  assert.equal(beside.config.access?.keys[0]?.name, "old");
+  assert.equal(beside.config.access?.tokens?.secret.reveal(), TOKEN_SECRET);
+  assert.equal(beside.sourceOf(["access", "keys", "0", "name"]), "gateway.json");
+  assert.equal(beside.sourceOf(["access", "keys", "0", "policy"]), "default");
+  assert.equal(over.config.access?.tokens?.secret.reveal(), TOKEN_SECRET);
+  assert.equal(over.config.access?.tokens?.maxLifetimeSeconds, 60);
+  assert.equal(over.sourceOf(["access", "tokens", "secret"]), "TOKEN_SECRET");
+  assert.equal(over.sourceOf(["access", "tokens", "maxLifetimeSeconds"]), "gateway.json");
+});
+
+test("reads GATEWAY_KEYS, TOKEN_SECRET and ADMIN_KEY from files, and from .env", (t) => {
+  const directory = makeDirectory(t, {
+    keys: `backend:${CLIENT_KEY}\n`,
+    secret: `${TOKEN_SECRET}\r\n`,
+    admin: "0123456789abcdef\n",
+  });
+  const fromFiles = load(
+    t,
+    withKey({
+      env: {
+        GATEWAY_KEYS_FILE: `${directory}/keys`,
+        TOKEN_SECRET_FILE: `${directory}/secret`,
+        ADMIN_KEY_FILE: `${directory}/admin`,
+      },
+    }),
+  );
+  const dotEnv = `GATEWAY_KEYS=backend:${CLIENT_KEY}\nTOKEN_SECRET=${TOKEN_SECRET}\n`;
+  const fromDotEnv = load(t, withKey({ files: { ".env": dotEnv } }));
+
+  for (const { config } of [fromFiles, fromDotEnv]) {
+    assert.equal(config.access?.keys[0]?.sha256, CLIENT_SHA256);
+    assert.equal(config.access?.tokens?.secret.reveal(), TOKEN_SECRET);
+  }
+  assert.equal(fromFiles.config.admin?.key.reveal(), "0123456789abcdef");
+  assert.equal(fromFiles.sourceOf(["access", "keys", "0", "key"]), "GATEWAY_KEYS_FILE");
+  assert.equal(fromFiles.sourceOf(["admin", "key"]), "ADMIN_KEY_FILE");
+});
+
+test("replaces ${NAME} in everything that says who may call, and what", (t) => {
+  const access = {
+    keys: [{ name: "${TEAM}", sha256: "${DIGEST}", policy: "${PLAN}", expires: "${YEAR}-01-01" }],
+    jwt: [{ issuer: "https://${TENANT}/", audience: "${TEAM}", secret: "${JWT_SECRET}" }],
+    tokens: { secret: "${MINT}", maxLifetimeSeconds: "${LIFETIME}" },
+    anonymous: "${PLAN}",
+  };
+  const policies = { user: { models: ["${MODEL}"], maxOutputTokens: "${CAP}" } };
+
+  const { config, sourceOf } = load(
+    t,
+    withKey({
+      env: {
+        TEAM: "chat",
+        DIGEST: CLIENT_SHA256,
+        PLAN: "user",
+        YEAR: "2031",
+        TENANT: "id.example",
+        JWT_SECRET: TOKEN_SECRET,
+        MINT: TOKEN_SECRET,
+        LIFETIME: "60",
+        MODEL: "gpt-4o-mini",
+        CAP: "7",
+        OPENER: "0123456789abcdef",
+      },
+      files: gatewayFile({ access, policies, admin: { key: "${OPENER}" } }),
+    }),
+  );
+
+  assert.deepEqual(config.access?.keys, [
+    { name: "chat", sha256: CLIENT_SHA256, policy: "user", expires: "2031-01-01" },
+  ]);
+  const [issuer] = config.access?.jwt ?? [];
+  assert.equal(issuer?.issuer, "https://id.example/");
+  assert.equal(issuer?.secret?.reveal(), TOKEN_SECRET);
+  assert.equal(config.access?.tokens?.maxLifetimeSeconds, 60);
+  assert.equal(config.access?.anonymous, "user");
+  assert.deepEqual(config.policies["user"]?.models, ["gpt-4o-mini"]);
+  assert.equal(config.policies["user"]?.maxOutputTokens, 7);
+  assert.equal(config.admin?.key.reveal(), "0123456789abcdef");
+  assert.equal(sourceOf(["admin", "key"]), "gateway.json");
+});
+
+test("takes the file's keys as one text, as GATEWAY_KEYS has them, and keeps them out of messages", (t) => {
+  const files = gatewayFile({ access: { keys: "a:${KEY_A},b:${KEY_B}" } });
+  const env = { KEY_A: CLIENT_KEY, KEY_B: `${CLIENT_KEY}-b` };
+
+  const { config } = load(t, withKey({ env, files }));
+
+  assert.deepEqual(
+    config.access?.keys.map(({ name, key }) => [name, key?.reveal()]),
+    [
+      ["a", CLIENT_KEY],
+      ["b", `${CLIENT_KEY}-b`],
+    ],
+  );
+  assert.deepEqual(refusal(t, withKey({ env: { ...env, KEY_B: "short" }, files })), [
+    "access.keys: entry 2: expected a key of 16 or more printable ASCII characters behind the name",
+  ]);
+});
+
+test("calls what is missing by the variable that could set it", (t) => {
+  const files = gatewayFile({ access: { tokens: {} }, admin: {} });
+  const previous = { TOKEN_SECRET_PREVIOUS: TOKEN_SECRET };
+
+  assert.deepEqual(refusal(t, withKey({ files })), [
+    "ADMIN_KEY: is missing: expected 16 random characters or more",
+    "TOKEN_SECRET: is missing: expected 32 random characters or more",
+  ]);
+  assert.deepEqual(refusal(t, withKey({ env: previous })), [
+    "TOKEN_SECRET: is missing: expected 32 random characters or more",
+  ]);
+});
+
+test("names every problem of who may call at once, in the words of whoever set it", (t) => {
+  const lines = refusal(
+    t,
+    withKey({
+      args: ["--allowed-models", "gpt 4"],
+      env: {
+        GATEWAY_KEYS: "backend",
+        TOKEN_SECRET: "short",
+        MAX_OUTPUT_TOKENS: "0",
+        ALLOWED_ENDPOINTS: "caht",
+      },
+      files: gatewayFile({ access: { anonymous: "demo" }, admin: { key: "short" } }),
+    }),
+  );
+
+  assert.match(lines[1] ?? "", /^ALLOWED_ENDPOINTS: .* got "caht", did you mean "chat"\?$/);
+  assert.deepEqual(lines.toSpliced(1, 1), [
+    '--allowed-models: expected names of models, "*" for any characters, got "gpt 4"',
+    "GATEWAY_KEYS: expected name:key, with a name of letters, digits and . @ _ -",
+    'MAX_OUTPUT_TOKENS: expected a whole number from 1 to 1000000000, got "0"',
+    "TOKEN_SECRET: is too short: expected 32 random characters or more",
+    'access.anonymous: expected the name of a policy (default), got "demo"',
+    "admin.key: is too short: expected 16 random characters or more",
+  ]);
+});
+
+test("an empty access section of the file is no matter of GATEWAY_KEYS, which nobody has set", (t) => {
+  const [line = "", ...others] = refusal(t, withKey({ files: gatewayFile({ access: {} }) }));
+
+  assert.match(line, /^access\b.*: nobody could call: expected keys, jwt, tokens or anonymous$/);
+  assert.deepEqual(others, []);
+});
+
+test("lays no variable over an access section of another shape", (t) => {
+  const env = { GATEWAY_KEYS: `a:${CLIENT_KEY}`, TOKEN_SECRET, ADMIN_KEY: "0123456789abcdef" };
+  const files = gatewayFile({ access: 5, admin: null });
+
+  const lines = refusal(t, withKey({ env, files }));
+
+  assert.ok(lines.includes("access: expected an object, got 5"), lines.join("\n"));
+  assert.ok(lines.includes("admin: expected an object, got null"), lines.join("\n"));
+});
+
+test("of keys that cannot be read it says only why", (t) => {
+  const noFile = { GATEWAY_KEYS_FILE: "keys" };
+  const files = gatewayFile({ access: { keys: "${KEYS}" } });
+
+  assert.deepEqual(refusal(t, withKey({ env: noFile })), [
+    "GATEWAY_KEYS_FILE: names a file that does not exist",
+  ]);
+  assert.deepEqual(refusal(t, withKey({ files })), ["access.keys: ${KEYS} is not set"]);
+});
+
+test("of secrets that cannot be read it says only why", (t) => {
+  const env = { TOKEN_SECRET, TOKEN_SECRET_FILE: "secret", ADMIN_KEY_FILE: "admin" };
+  const access = { jwt: [{ issuer: "a", audience: "b", secret: "${JWT_SECRET}" }] };
+
+  assert.deepEqual(refusal(t, withKey({ env, files: gatewayFile({ access }) })), [
+    "ADMIN_KEY_FILE: names a file that does not exist",
+    "TOKEN_SECRET: and TOKEN_SECRET_FILE are both set: expected one of them",
+    "access.jwt[0].secret: ${JWT_SECRET} is not set",
+  ]);
+});
+
+test("hints at no variable that the file reads by its name", (t) => {
+  const files = gatewayFile({ admin: { key: "${ADMIN_API_KEY}" } });
+
+  const { hints } = load(t, withKey({ env: { ADMIN_API_KEY: "0123456789abcdef" }, files }));
+
+  assert.deepEqual(hints, []);
+});
+
 const NEAR_MISSES = {
+  GATEWAY_KEY: "GATEWAY_KEYS",
+  TOKENS_SECRET: "TOKEN_SECRET",
+  ADMINKEY: "ADMIN_KEY",
+  ALLOWED_MODEL: "ALLOWED_MODELS",
+  MAX_OUTPUT_TOKEN: "MAX_OUTPUT_TOKENS",
   OPENAI_KEY: "OPENAI_API_KEY",
   OPENAI_APIKEY: "OPENAI_API_KEY",
   OPENIA_API_KEY: "OPENAI_API_KEY",

@@ -115,6 +115,139 @@ test("a message shows an expanded value as its author wrote it", (t) => {
   ]);
 });
 
+const NAME_KEY = "expected name:key, with a name of letters, digits and . @ _ -";
+const LONG_KEY = "expected a key of 16 or more printable ASCII characters behind the name";
+const HEX = "5eedad0f1e2d3c4b5a69788796a5b4c3";
+
+/** What stands in GATEWAY_KEYS, and where it is wrong. */
+const KEY_LISTS = [
+  [HEX, [NAME_KEY]],
+  [`:${HEX}`, [NAME_KEY]],
+  [`my backend:${HEX}`, [NAME_KEY]],
+  [`backend=${HEX}`, [NAME_KEY]],
+  [`"backend:${HEX}"`, [NAME_KEY]],
+  [`{"backend":"${HEX}"}`, [NAME_KEY]],
+  [`backend :${HEX}`, [NAME_KEY]],
+  [`${"n".repeat(65)}:${HEX}`, [NAME_KEY]],
+  [`bäckend:${HEX}`, [NAME_KEY]],
+  ["backend:", [`the key is empty: ${LONG_KEY}`]],
+  ["backend", [NAME_KEY]],
+  [`backend:${HEX.slice(0, 15)}`, [LONG_KEY]],
+  [`backend: ${HEX}`, [`the key has white space or a line break inside: ${LONG_KEY}`]],
+  [`backend:Bearer ${HEX}`, [`the key begins with "Bearer": ${LONG_KEY}`]],
+  [`backend:${HEX}\u2013`, [`the key has characters that are not printable ASCII: ${LONG_KEY}`]],
+  [`a:${HEX}\nb:${HEX.slice(1, 9)}`, [`entry 2: ${LONG_KEY}`]],
+  [`a:${HEX} b:${HEX}1`, [`the key has white space or a line break inside: ${LONG_KEY}`]],
+  [`a:${HEX};b:${HEX}1,`, [`entry 2: ${NAME_KEY}`]],
+  [`a:${HEX},`, [`entry 2: ${NAME_KEY}`]],
+  [`,a:${HEX}`, [`entry 1: ${NAME_KEY}`]],
+  [`a:${HEX},${HEX}`, [`entry 2: ${NAME_KEY}`]],
+  [`a:${HEX.slice(0, 16)},${HEX.slice(16)}`, [`entry 2: ${NAME_KEY}`]],
+  [`${HEX}:a,b:${HEX},c`, [`entry 1: ${LONG_KEY}`, `entry 3: ${NAME_KEY}`]],
+] as const;
+
+for (const [list, messages] of KEY_LISTS) {
+  test(`explains GATEWAY_KEYS=${JSON.stringify(list)} without repeating any of it`, (t) => {
+    const env = { OPENAI_API_KEY: "sk-0123456789abcdef", GATEWAY_KEYS: list };
+
+    const lines = refusal(t, { env });
+
+    assert.deepEqual(
+      lines,
+      messages.map((message) => `GATEWAY_KEYS: ${message}`),
+    );
+    assert.doesNotMatch(lines.join("\n"), /5eed|b4c3/);
+  });
+}
+
+test("says that a key is there twice", (t) => {
+  const env = { OPENAI_API_KEY: "sk-0123456789abcdef", GATEWAY_KEYS: `a:${HEX},b:${HEX}` };
+
+  const lines = refusal(t, { env });
+
+  assert.match(lines.join("\n"), /^GATEWAY_KEYS: [^\n]*\btwice$/);
+  assert.doesNotMatch(lines.join("\n"), /5eed|b4c3/);
+});
+
+test("with key and name in the wrong order, a key that is there twice is in no message", (t) => {
+  const list = `${HEX}:the-name-of-a-backend,${HEX}1:the-name-of-a-backend`;
+
+  const lines = refusal(t, { env: { OPENAI_API_KEY: SECRET, GATEWAY_KEYS: list } });
+
+  assert.doesNotMatch(lines.join("\n"), /5eed|b4c3/);
+});
+
+for (const key of [`"${HEX}"`, `'${HEX}'`, "your-key-goes-here", "<put a key here>"]) {
+  test(`takes ${key} for no key of GATEWAY_KEYS, as for none of OpenAI's`, (t) => {
+    const env = { OPENAI_API_KEY: "sk-0123456789abcdef", GATEWAY_KEYS: `backend:${key}` };
+
+    const lines = refusal(t, { env });
+
+    assert.equal(lines.length, 1);
+    assert.match(lines[0] ?? "", /^GATEWAY_KEYS: /);
+    assert.doesNotMatch(lines.join("\n"), /5eed|b4c3/);
+  });
+}
+
+const BARE = "expected the bare secret, printable ASCII without spaces or quotes";
+
+const SECRETS = [
+  ["TOKEN_SECRET", HEX.slice(1), "is too short: expected 32 random characters or more"],
+  ["TOKEN_SECRET", `${HEX} ${HEX}`, `has white space or a line break inside: ${BARE}`],
+  ["TOKEN_SECRET", `"${HEX}"`, `is in quotes: ${BARE}`],
+  ["TOKEN_SECRET", "your-secret-of-32-characters-here", `is still a placeholder: ${BARE}`],
+  ["TOKEN_SECRET_PREVIOUS", HEX.slice(1), "is too short: expected 32 random characters or more"],
+  ["ADMIN_KEY", HEX.slice(0, 15), "is too short: expected 16 random characters or more"],
+  ["ADMIN_KEY", `ADMIN_KEY=${HEX}`, `begins with the name of a variable: ${BARE}`],
+  ["ADMIN_KEY", `Bearer ${HEX}`, `begins with "Bearer": ${BARE}`],
+] as const;
+
+for (const [name, value, message] of SECRETS) {
+  test(`explains ${name}=${JSON.stringify(value)} without repeating any of it`, (t) => {
+    const env = { OPENAI_API_KEY: "sk-0123456789abcdef", TOKEN_SECRET: "t".repeat(32) };
+
+    const lines = refusal(t, { env: { ...env, [name]: value } });
+
+    assert.deepEqual(lines, [`${name}: ${message}`]);
+  });
+}
+
+const WORD = "SeededValue0f1e2d3c";
+const SHA256 = "ab".repeat(32);
+
+/** A secret in full, in a file, beside the place where it belongs. */
+const WRITTEN: Readonly<Record<string, object>> = {
+  "as a key's digest": { access: { keys: [{ name: "backend", sha256: SECRET }] } },
+  "as a key beside its digest": {
+    access: { keys: [{ name: "backend", sha256: SHA256, key: SECRET }] },
+  },
+  "as a key without an entry": { access: { keys: [SECRET] } },
+  "instead of the section tokens": { access: { tokens: SECRET } },
+  "instead of the section admin": { admin: SECRET },
+  "as a JWT's algorithm": {
+    access: { jwt: [{ issuer: "a", audience: "b", secret: "${JWT}", algorithms: ["${JWT}"] }] },
+  },
+  "as the password of a jwksUrl": {
+    access: {
+      jwt: [{ issuer: "a", audience: "b", jwksUrl: `https://user:${WORD}@id.example/jwks` }],
+    },
+  },
+  "as the user of a jwksUrl": {
+    access: { jwt: [{ issuer: "a", audience: "b", jwksUrl: `https://${WORD}@id.example/` }] },
+  },
+};
+
+for (const [where, settings] of Object.entries(WRITTEN)) {
+  test(`a secret written ${where} is in no message`, (t) => {
+    const upstreams = [{ apiKey: "sk-0123456789abcdef" }];
+    const env = { JWT: `${SECRET}${SECRET}` };
+
+    const lines = refusal(t, { env, files: file({ upstreams, ...settings }) });
+
+    assert.doesNotMatch(lines.join("\n"), PARTS);
+  });
+}
+
 const SHAPED = "sk-proj-0123456789abcdef";
 
 const TYPED: readonly Surroundings[] = [

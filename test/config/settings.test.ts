@@ -1,7 +1,7 @@
 // The command line says what it does not understand, all of it at once.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SETTINGS, parseCommandLine, toFlag } from "../../src/config/settings.ts";
+import { LIMIT_FLAGS, SETTINGS, parseCommandLine, toFlag } from "../../src/config/settings.ts";
 import { linesOf } from "./support.ts";
 
 function refusal(args: readonly string[]): readonly string[] {
@@ -46,8 +46,12 @@ test("takes -h and -v, also together", () => {
 test("every setting but the secret ones has a flag, named after the variable", () => {
   for (const { name, secret } of SETTINGS) {
     const args = [`--${toFlag(name)}`, "1"];
-    if (secret === true) assert.match(refusal(args).join(), /^--openai-api-key: is no option/);
-    else assert.deepEqual([...parseCommandLine(args).flags], [[name, "1"]]);
+    if (secret === true) {
+      assert.deepEqual(refusal(args), [
+        `--${toFlag(name)}: is no option, for others see arguments: ` +
+          `expected ${name} in the environment`,
+      ]);
+    } else assert.deepEqual([...parseCommandLine(args).flags], [[name, "1"]]);
   }
 });
 
@@ -74,6 +78,18 @@ const WRONG = [
       '--por: unknown option, did you mean "--port"?',
     ],
   ],
+  [["--policy", "demo"], ["--policy: is for the command key or token"]],
+  [["check", "--expires", "90d"], ["--expires: is for the command key"]],
+  [["token", "alice", "--expires", "90d"], ["--expires: is for the command key"]],
+  [["health", "--models", "gpt-4o"], ["--models: is for the command token"]],
+  [
+    ["key", "backend", "--expires-in", "60", "--stored-state", "false"],
+    ["--expires-in: is for the command token", "--stored-state: is for the command token"],
+  ],
+  [["key", "backend", "--policy"], ["--policy: expected a value behind it"]],
+  [["key", "backend", "--expires", "-1d"], ["--expires: expected a value behind it"]],
+  [["key", "--polcy", "demo"], ['--polcy: unknown option, did you mean "--policy"?']],
+  [["token", "--model", "gpt-4o"], ['--model: unknown option, did you mean "--models"?']],
 ] as const;
 
 for (const [args, lines] of WRONG) {
@@ -81,3 +97,30 @@ for (const [args, lines] of WRONG) {
     assert.deepEqual(refusal(args), lines);
   });
 }
+
+test("takes a token's limits as options of `token`, in kebab case, one per field of a policy", () => {
+  const args = LIMIT_FLAGS.flatMap(({ flag }) => [`--${flag}`, "1"]);
+
+  const { options } = parseCommandLine(["token", "alice", ...args]);
+
+  assert.deepEqual([...options.keys()].sort(), [
+    "endpoints",
+    "max-body-bytes",
+    "max-choices",
+    "max-output-tokens",
+    "models",
+    "origins",
+    "safety-identifier",
+    "service-tiers",
+    "stored-state",
+    "tools",
+  ]);
+});
+
+test("--max-output-tokens is a setting for the commands that have no limit of that name", () => {
+  for (const command of ["start", "check", "health", "key"]) {
+    const { flags } = parseCommandLine([command, "--max-output-tokens", "5"]);
+
+    assert.deepEqual([...flags], [["MAX_OUTPUT_TOKENS", "5"]], command);
+  }
+});

@@ -8,15 +8,24 @@ import { makeDirectory, type Surroundings } from "../helpers/run-cli.ts";
 
 export function load(
   t: TestContext,
-  { args = [], env = {}, files }: Surroundings,
+  { args = [], ...surroundings }: Surroundings,
   mockUrl?: string,
 ): Loaded {
+  return within(t, surroundings, () => loadConfig(parseCommandLine(args), mockUrl));
+}
+
+/** Runs it there. */
+export function within<Result>(
+  t: TestContext,
+  { env = {}, files }: Surroundings,
+  run: () => Result,
+): Result {
   const directory = process.cwd();
   const environment = { ...process.env };
   process.chdir(makeDirectory(t, files));
   replaceEnvironment(env);
   try {
-    return loadConfig(parseCommandLine(args), mockUrl);
+    return run();
   } finally {
     process.chdir(directory);
     replaceEnvironment(environment);

@@ -30,6 +30,7 @@ test("the line of a call tells who, what, how much, how long and whose time it w
       route: "POST /chat/completions",
       status: 200,
       caller: "127.0.0.1",
+      policy: "default",
       requestBytes: 7,
       responseBytes: 5,
       durationMs: 250,

@@ -3,12 +3,16 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type IncomingMessage } from "node:http";
 import { test, type TestContext } from "node:test";
-import { RequestBody } from "../../src/http/body.ts";
+import { Allowance, RequestBody } from "../../src/http/body.ts";
 import { portOf } from "../helpers/fake-openai.ts";
 import { openSocket } from "../helpers/raw-client.ts";
 
 /** A request whose head has come, and the socket that its body comes from. */
-async function arriving(t: TestContext, head = "transfer-encoding: chunked") {
+async function arriving(
+  t: TestContext,
+  head = "transfer-encoding: chunked",
+  allowance = new Allowance(1_000),
+) {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   t.after(() => server.close());
@@ -21,6 +25,7 @@ async function arriving(t: TestContext, head = "transfer-encoding: chunked") {
   const body = new RequestBody(req, {
     limitBytes: 100,
     keepBytes: 8,
+    allowance,
     invite: () => told.push("invited"),
     watcher: {
       waiting: () => told.push("waiting"),
@@ -118,4 +123,45 @@ test("a client that leaves in the middle ends the pass with client_gone", async 
   socket.resetAndDestroy();
 
   await assert.rejects(second, { code: "client_gone" });
+});
+
+test("what was only looked at is there again from its first byte, however long", async (t) => {
+  const { body, send } = await arriving(t);
+  const look = body.look();
+  for (const text of ["123456", "789012", "345678"]) {
+    send(text);
+    assert.equal(await take(look), text);
+  }
+  await look.return(undefined);
+
+  const pass = body.pass();
+
+  assert.deepEqual([await take(pass), await take(pass)], ["123456", "789012"]);
+  assert.equal(body.replayable, false, "18 bytes are more than the 8 that a pass keeps");
+  assert.equal(await take(pass), "345678");
+});
+
+test("held bodies share one allowance, and give it back when they are let go", async (t) => {
+  const allowance = new Allowance(20);
+  const first = await arriving(t, undefined, allowance);
+  const second = await arriving(t, undefined, allowance);
+  const third = await arriving(t, undefined, allowance);
+  for (const { send } of [first, second, third]) send("fifteen bytes..");
+  await take(first.body.look());
+
+  await assert.rejects(take(second.body.look()), { code: "overloaded" });
+  first.body.release();
+  first.body.release();
+
+  assert.equal(await take(third.body.look()), "fifteen bytes..");
+  assert.deepEqual(second.told.at(-1), "overloaded");
+});
+
+test("a body that is alone may be larger than the allowance", async (t) => {
+  const { body, send } = await arriving(t, undefined, new Allowance(5));
+  const look = body.look();
+  for (const text of ["123456", "789012"]) {
+    send(text);
+    assert.equal(await take(look), text);
+  }
 });

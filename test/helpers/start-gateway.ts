@@ -47,7 +47,7 @@ export async function startGateway(
     {
       upstreams: [{ baseUrl, apiKey: API_KEY }],
       ...settings,
-      server: { port: 0, drainSeconds: 0, ...settings.server },
+      server: { host: "127.0.0.1", port: 0, drainSeconds: 0, ...settings.server },
     },
     {
       log: {
