@@ -1,7 +1,6 @@
 // A request body on its way: read only as fast as it is taken, counted, and with its beginning
 // kept aside so that it can be sent a second time.
 import type { IncomingMessage } from "node:http";
-import { setImmediate } from "node:timers/promises";
 import type { Clock } from "../clock.ts";
 import { GatewayError, toGatewayError } from "../errors.ts";
 
@@ -15,10 +14,17 @@ export interface BodyWatcher {
   failed(error: GatewayError): void;
 }
 
-/** The memory that all held bodies share: on a small host a few large ones would fill it. */
+/** How many go on in one turn of the event loop. */
+const BODIES_PER_TURN = 2;
+
+/**
+ * What all bodies share that are held: memory, of which a few large ones would leave a small host
+ * none, and time, as every other call waits while one is copied.
+ */
 export class Allowance {
   readonly #limitBytes: number;
   #usedBytes = 0;
+  readonly #waiting: (() => void)[] = [];
 
   constructor(limitBytes: number) {
     this.#limitBytes = limitBytes;
@@ -40,6 +46,18 @@ export class Allowance {
   give(bytes: number): void {
     this.#usedBytes -= bytes;
   }
+
+  /** Resolves in a later turn of the event loop, with few others. */
+  turn(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#waiting.push(resolve) === 1) setImmediate(this.#next);
+    });
+  }
+
+  readonly #next = (): void => {
+    for (const resolve of this.#waiting.splice(0, BODIES_PER_TURN)) resolve();
+    if (this.#waiting.length > 0) setImmediate(this.#next);
+  };
 }
 
 export interface BodyOptions {
@@ -52,8 +70,8 @@ export interface BodyOptions {
   readonly invite: () => void;
 }
 
-/** Of what is held already, how much passes before other calls have their turn. */
-const TURN_BYTES = 128 * 1024;
+/** How much of a body passes before others have their turn. */
+const TURN_BYTES = 64 * 1024;
 
 export class RequestBody {
   /** Bytes received so far. */
@@ -130,7 +148,7 @@ export class RequestBody {
         turnBytes += chunk.length;
         // A socket takes megabytes at once: other calls would wait for all of them to be copied.
         if (turnBytes < TURN_BYTES) continue;
-        await setImmediate();
+        await this.#options.allowance.turn();
         turnBytes = 0;
         continue;
       }

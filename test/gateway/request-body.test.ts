@@ -165,3 +165,23 @@ test("a body that is alone may be larger than the allowance", async (t) => {
     assert.equal(await take(look), text);
   }
 });
+
+test("bodies take turns: two go on in one turn of the event loop, the others later", async () => {
+  const allowance = new Allowance(1);
+  const gone: number[] = [];
+  const turns = Array.from({ length: 5 }, async (_, body) => {
+    await allowance.turn();
+    gone.push(body);
+  });
+  const seen: number[] = [];
+  const look = (): void => {
+    seen.push(gone.length);
+    if (gone.length < 5) setImmediate(look);
+  };
+  setImmediate(look);
+
+  await Promise.all(turns);
+
+  assert.deepEqual(gone, [0, 1, 2, 3, 4]);
+  assert.deepEqual(seen.slice(0, 2), [2, 4]);
+});
