@@ -26,7 +26,7 @@ import { serve, type Stages } from "./pipeline/serve.ts";
 import { tunnel } from "./pipeline/tunnel.ts";
 import type { Secret } from "./secret.ts";
 import { createStdoutLog, redact, type Log } from "./telemetry/log.ts";
-import { createDispatcher, type Dispatcher } from "./upstream/agent.ts";
+import { Agent } from "./upstream/agent.ts";
 import { createAttempt, type Fetch } from "./upstream/attempt.ts";
 import { createDial } from "./upstream/dial.ts";
 
@@ -82,7 +82,8 @@ export class OpenAIGateway implements Gateway {
   readonly #turns = new Turns();
   readonly #inFlight: InFlight;
   readonly #stages: Stages;
-  readonly #dispatcher: Dispatcher | undefined;
+  /** Of an embedder's fetch it is none of our business. */
+  readonly #agent: Agent | undefined;
   #closer: Closer | undefined;
 
   constructor(config: Config, { clock = systemClock, fetch, log }: Parts) {
@@ -94,19 +95,15 @@ export class OpenAIGateway implements Gateway {
     this.#cors = createCors(config.cors);
     this.#admin = createAdmin(config, clock);
     this.#inFlight = new InFlight(config.server.maxConcurrentRequests);
-    this.#dispatcher = fetch === undefined ? createDispatcher(config.timeouts) : undefined;
-    if (fetch === undefined && this.#dispatcher === undefined) {
-      this.#log.warn(
-        "this runtime hides its fetch agent: calls are cut after 300 s without a byte",
-      );
-    }
+    const hidden = "this runtime hides its fetch agent: calls are cut after 300 s without a byte";
+    if (fetch === undefined) this.#agent = new Agent(config.timeouts, () => this.#log.warn(hidden));
     this.#stages = {
       config,
       clock,
       inFlight: this.#inFlight,
       allowance: new Allowance(config.server.maxHeldBytes),
       identify: createIdentify(config, clock, globalThis.fetch),
-      attempt: createAttempt(upstream, fetch ?? globalThis.fetch, this.#dispatcher),
+      attempt: createAttempt(upstream, fetch ?? globalThis.fetch, this.#agent),
       dial: createDial(upstream, config.timeouts),
     };
   }
@@ -145,7 +142,7 @@ export class OpenAIGateway implements Gateway {
     deadline.cancel();
     // Until here it listened, so that probes and balancers could see it drain.
     await this.#closer?.close(this.#clock);
-    await this.#dispatcher?.destroy();
+    await this.#agent?.close();
   }
 
   #begin(req: IncomingMessage, res: ServerResponse, invite: () => void): void {

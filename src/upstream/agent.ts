@@ -25,6 +25,31 @@ export function createDispatcher(timeouts: Config["timeouts"]): Dispatcher | und
   return undefined;
 }
 
+/** Made with the first call, as it makes Node load undici: some 15 ms of a start. */
+export class Agent {
+  readonly #timeouts: Config["timeouts"];
+  readonly #missing: () => void;
+  #made: { readonly dispatcher: Dispatcher | undefined } | undefined;
+
+  /** @param missing is told once, where the runtime does not offer a dispatcher. */
+  constructor(timeouts: Config["timeouts"], missing: () => void) {
+    this.#timeouts = timeouts;
+    this.#missing = missing;
+  }
+
+  get dispatcher(): Dispatcher | undefined {
+    if (this.#made === undefined) {
+      this.#made = { dispatcher: createDispatcher(this.#timeouts) };
+      if (this.#made.dispatcher === undefined) this.#missing();
+    }
+    return this.#made.dispatcher;
+  }
+
+  async close(): Promise<void> {
+    await this.#made?.dispatcher?.destroy();
+  }
+}
+
 /** Of the slot's own class, which is EnvHttpProxyAgent under NODE_USE_ENV_PROXY. */
 function construct(current: unknown, timeouts: Config["timeouts"]): Dispatcher | undefined {
   if (typeof current !== "object" || current === null) return undefined;

@@ -4,7 +4,7 @@ import { GatewayError } from "../errors.ts";
 import type { Target } from "../http/target.ts";
 import { fixedHeaders, toClientHeaders, toUpstreamHeaders } from "./headers.ts";
 import { toFailure } from "./failure.ts";
-import type { Dispatcher } from "./agent.ts";
+import type { Agent } from "./agent.ts";
 import type { IncomingHttpHeaders } from "node:http";
 
 /** What was asked, as it goes to OpenAI. */
@@ -50,12 +50,13 @@ const NOTHING: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} 
 export function createAttempt(
   upstream: UpstreamConfig,
   fetch: Fetch,
-  dispatcher: Dispatcher | undefined,
+  agent: Agent | undefined,
 ): Attempt {
   const base = upstream.baseUrl.href.replace(/\/+$/, "");
   const fixed = fixedHeaders(upstream);
 
   return async ({ method, target, headers, body, signal }) => {
+    const dispatcher = agent?.dispatcher;
     const init: RequestInit = {
       method,
       headers: toUpstreamHeaders(headers, fixed),

@@ -1,13 +1,6 @@
 // A WebSocket's handshake with OpenAI. Global fetch cannot upgrade, so this is node:http's request.
-import {
-  request as requestHttp,
-  type ClientRequest,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-} from "node:http";
-import { request as requestHttps } from "node:https";
+import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { TLSSocket } from "node:tls";
 import type { TimeoutConfig, UpstreamConfig } from "../config/config.ts";
 import { GatewayError } from "../errors.ts";
 import type { Target } from "../http/target.ts";
@@ -34,9 +27,11 @@ const HANDSHAKE = ["sec-websocket-key", "sec-websocket-version", "sec-websocket-
 export function createDial(upstream: UpstreamConfig, { connectMs }: TimeoutConfig): Dial {
   const base = upstream.baseUrl.href.replace(/\/+$/, "");
   const fixed = fixedHeaders(upstream);
-  const request = upstream.baseUrl.protocol === "https:" ? requestHttps : requestHttp;
+  const secure = upstream.baseUrl.protocol === "https:";
 
-  return (target, headers, signal) => {
+  return async (target, headers, signal) => {
+    // Not before it is needed: TLS takes its time to load.
+    const { request } = await (secure ? import("node:https") : import("node:http"));
     const sent = { ...toUpstreamHeaders(headers, fixed), ...toHandshake(headers) };
     return new Promise((resolve, reject) => {
       const call = request(toUrl(base, target), { headers: sent, signal });
@@ -63,7 +58,7 @@ function limitConnecting(call: ClientRequest, connectMs: number): void {
   const connected = (): void => void call.setTimeout(0);
   call.once("socket", (socket) => {
     if (!socket.connecting) connected();
-    else socket.once(socket instanceof TLSSocket ? "secureConnect" : "connect", connected);
+    else socket.once("encrypted" in socket ? "secureConnect" : "connect", connected);
   });
 }
 
