@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { GatewayError } from "../../src/errors.ts";
-import { JsonScanner, type JsonValue } from "../../src/http/json-scan.ts";
+import { JsonScanner } from "../../src/http/json-scan.ts";
+import type { JsonValue } from "../../src/http/json-value.ts";
 
 interface Found extends Omit<JsonValue, "path"> {
   readonly path: string;
