@@ -2,6 +2,7 @@
 // nothing, reads no environment and installs no signal handler.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
+import { sentCredentials } from "./access/credential.ts";
 import { createIdentify } from "./access/identify.ts";
 import { systemClock, type Clock } from "./clock.ts";
 import type { Config, ConfigInput } from "./config/config.ts";
@@ -10,7 +11,8 @@ import { secretsOf } from "./config/secrets.ts";
 import { createAdmin, toAdminRoute, type Admin } from "./endpoints/admin.ts";
 import { findRoute, isPrivate } from "./endpoints/routes.ts";
 import { GatewayError, toGatewayError } from "./errors.ts";
-import { Allowance, dropRest } from "./http/body.ts";
+import { Allowance } from "./http/allowance.ts";
+import { dropRest } from "./http/body.ts";
 import { createCloser, type Closer } from "./http/close.ts";
 import { createCors, type Cors } from "./http/cors.ts";
 import { checkRequestHeaders } from "./http/headers.ts";
@@ -163,11 +165,13 @@ export class OpenAIGateway implements Gateway {
       await this.#route(exchange, target, req, res, invite);
       exchange.status = res.statusCode;
     } catch (thrown) {
-      exchange.error = this.#hideSecrets(toGatewayError(thrown));
+      exchange.error = this.#hideSecrets(toGatewayError(thrown), req);
       exchange.status = res.headersSent ? res.statusCode : exchange.error.status;
       if (!res.headersSent) answerError(res, exchange.error);
     }
     dropRest(req, this.#clock);
+    // It may be from the path, where a client may have put its key by mistake.
+    exchange.model &&= redact(exchange.model, sentCredentials(req.headers));
     report(exchange, this.#log, this.#clock);
   }
 
@@ -198,11 +202,12 @@ export class OpenAIGateway implements Gateway {
   }
 
   /** Messages may repeat what a client sent, and it may have put its key anywhere. */
-  #hideSecrets(error: GatewayError): GatewayError {
+  #hideSecrets(error: GatewayError, req: IncomingMessage): GatewayError {
     const { code, message, details } = error;
-    const hidden = redact(message, this.#secrets);
+    const secrets = [...this.#secrets, ...sentCredentials(req.headers)];
+    const hidden = redact(message, secrets);
     const clean = hidden.length > MESSAGE_LIMIT ? `${hidden.slice(0, MESSAGE_LIMIT)}…` : hidden;
-    const param = details.param && redact(details.param, this.#secrets);
+    const param = details.param && redact(details.param, secrets);
     if (clean === message && param === details.param) return error;
     return new GatewayError(code, clean, { ...details, ...(param !== undefined && { param }) });
   }
@@ -220,7 +225,7 @@ export class OpenAIGateway implements Gateway {
       if (route.kind !== "api") throw new GatewayError("invalid_request", "Nothing to upgrade to.");
       await tunnel({ exchange, req, socket, head, target: route.target }, this.#stages);
     } catch (thrown) {
-      exchange.error = this.#hideSecrets(toGatewayError(thrown));
+      exchange.error = this.#hideSecrets(toGatewayError(thrown), req);
       if (exchange.status === undefined) writeRaw(socket, exchange.error);
       else socket.destroy();
       exchange.status ??= exchange.error.status;

@@ -1,5 +1,5 @@
 // May this caller do this? What of it shows without looking into the body.
-import type { Limits } from "../config/config.ts";
+import { INFERENCE_CLASSES } from "../config/config.ts";
 import { GatewayError } from "../errors.ts";
 import { isAdministrative, type Asked } from "../openai/endpoints.ts";
 import { findParameters, type Parameters } from "../openai/parameters.ts";
@@ -7,6 +7,16 @@ import { wrongModel, type Policy } from "./policy.ts";
 
 /** All that OpenAI's API is made of. Nothing else goes up: `*` means paths; fetch has no TRACE. */
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+
+/** Of the request, what rules are about beside what it asks for. */
+export interface Circumstances {
+  readonly origin?: string | undefined;
+  /** The query, with its `?`. */
+  readonly search: string;
+}
+
+/** OpenAI's calls with a body have no query, but for these. */
+const HARMLESS_QUERY = /^(?:\?(?:beta=true|api-version=[\w.-]+))?$/;
 
 /**
  * @returns where to look in the body, if the policy has rules for what is in one.
@@ -16,7 +26,7 @@ const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 export function authorize(
   policy: Policy,
   asked: Asked,
-  origin: string | undefined,
+  { origin, search }: Circumstances,
 ): Parameters | undefined {
   const { method, path, methods } = asked;
   if (method !== "WEBSOCKET" && !METHODS.includes(method)) {
@@ -25,7 +35,9 @@ export function authorize(
   if (!policy.allows(asked)) throw notOpen(asked);
   checkOrigin(policy, origin);
 
-  const [, model] = /^\/models\/([^/]+)$/.exec(path) ?? [];
+  if (policy.limits.storedState === false) checkStateless(asked);
+
+  const [, model] = /^\/models\/(.+)$/i.exec(path) ?? [];
   if (model !== undefined && policy.models !== undefined) {
     const name = decodeURIComponent(model);
     if (!policy.allowsModel(name)) throw wrongModel(policy, name);
@@ -40,11 +52,15 @@ export function authorize(
     const message = `${describe(asked)} cannot be held to the rules of your access (${held}).`;
     throw new GatewayError("endpoint_not_allowed", message);
   }
+  // Some servers that speak OpenAI's API let a query outdo the body.
+  if (!HARMLESS_QUERY.test(search)) {
+    throw new GatewayError("invalid_request", "Send no query: your access is held to the body.");
+  }
   return parameters;
 }
 
 /** Those that look into bodies. */
-function rulesOf(limits: Limits): readonly string[] {
+function rulesOf(limits: Policy["limits"]): readonly string[] {
   const { models, maxOutputTokens, maxChoices, tools, serviceTiers } = limits;
   const given = { models, maxOutputTokens, maxChoices, tools, serviceTiers };
   return [
@@ -59,6 +75,14 @@ function checkOrigin({ limits: { origins } }: Policy, origin: string | undefined
   const allowed = origins.join(", ") || "none";
   const message = `Your access is for pages of other origins. Allowed: ${allowed} (origins).`;
   throw new GatewayError("origin_not_allowed", message);
+}
+
+/** Whatever is not inference is about something that OpenAI keeps. */
+function checkStateless(asked: Asked): void {
+  const { operation } = asked;
+  if (operation !== undefined && INFERENCE_CLASSES.includes(operation.class)) return;
+  const message = `${describe(asked)} is about what OpenAI stores (storedState).`;
+  throw new GatewayError("endpoint_not_allowed", message);
 }
 
 function notOpen(asked: Asked): GatewayError {

@@ -1,7 +1,8 @@
 // Where callers put their credential, and how a wrong one is refused: without a word of why.
 import type { IncomingHttpHeaders } from "node:http";
 import { GatewayError } from "../errors.ts";
-import { readKeyProtocol } from "../http/upgrade.ts";
+import { readKeyProtocols } from "../http/upgrade.ts";
+import { Secret } from "../secret.ts";
 
 /** RFC 6750 §3: what to answer with a 401. */
 const REALM = `Bearer realm="openai-gateway"`;
@@ -14,15 +15,14 @@ const NOBODY = "anonymous";
 
 /**
  * From `Authorization: Bearer` (RFC 6750), Azure's `api-key`, or, as browsers can put nothing else
- * on a WebSocket, a subprotocol. Another scheme than Bearer is for whoever stands in front.
+ * on a WebSocket, a subprotocol. Beside an `api-key`, another scheme than Bearer is for whoever
+ * stands in front, as HTTP Basic is.
  * @returns nothing where there is no credential.
  * @throws GatewayError 401 for two that differ, and for what cannot be one.
  */
 export function readCredential(headers: IncomingHttpHeaders): string | undefined {
-  const { authorization, "api-key": apiKey } = headers;
-  const bearer = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
-  const found = [bearer, apiKey?.toString(), readKeyProtocol(headers)];
-  const credentials = new Set(found.filter((credential) => credential !== undefined));
+  const { authorization } = headers;
+  const credentials = new Set(findCredentials(headers));
   const [credential] = credentials;
   if (credentials.size > 1) throw refuse("Two credentials that differ.");
   if (credential === undefined && authorization !== undefined)
@@ -31,6 +31,18 @@ export function readCredential(headers: IncomingHttpHeaders): string | undefined
   if (credential.length > LENGTH_LIMIT) throw refuse("The credential is too long.");
   if (!/^[\x21-\x7e]+$/.test(credential)) throw refuse("The credential is malformed.");
   return credential;
+}
+
+/** Whatever they are worth: no log line may have them. */
+export function sentCredentials(headers: IncomingHttpHeaders): readonly Secret[] {
+  return findCredentials(headers).map((credential) => new Secret(credential));
+}
+
+function findCredentials(headers: IncomingHttpHeaders): readonly string[] {
+  const { authorization = "", "api-key": apiKey } = headers;
+  const bearer = BEARER.exec(authorization)?.[1];
+  const found = [bearer, apiKey?.toString(), ...readKeyProtocols(headers)];
+  return found.filter((credential) => credential !== undefined);
 }
 
 /** @param reason for the log only. */

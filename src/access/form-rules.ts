@@ -41,7 +41,7 @@ export class FormRules {
       throw notAllowed(name, "safetyIdentifier", "none, the gateway sends it");
     } else {
       const { maxChoices = Infinity } = limits;
-      if (!/^[1-9]\d{0,14}$/.test(value)) throw wrongValue(name, "has to be a whole number");
+      if (!/^[1-9]\d{0,14}$/.test(value)) throw wrongValue(name, "has to be a whole number from 1");
       if (Number(value) > maxChoices) throw notAllowed(name, "maxChoices", `at most ${maxChoices}`);
     }
   };

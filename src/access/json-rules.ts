@@ -8,9 +8,8 @@ import { notAllowed, wrongModel, wrongValue, type Policy } from "./policy.ts";
 import { StoredRule } from "./stored-rule.ts";
 import { ToolRule } from "./tool-rule.ts";
 
-/** Below these, `model` is a word of the client's own. */
-const FREE: ReadonlySet<string> = new Set([
-  "variables",
+/** Below these, all words are the client's own. */
+const SCHEMAS: ReadonlySet<string> = new Set([
   "parameters",
   "schema",
   "input_schema",
@@ -18,7 +17,8 @@ const FREE: ReadonlySet<string> = new Set([
 ]);
 /** Tools, moderators and authors of images run models, too; some APIs fall back on several. */
 const NAMES_MODELS: ReadonlySet<string> = new Set(["model", "models"]);
-const WHOLE = /^(?:0|[1-9]\d{0,14})$/;
+/** Not 0, which to some readers is as good as nothing. */
+const WHOLE = /^[1-9]\d{0,14}$/;
 
 export class JsonRules implements JsonVisitor {
   readonly names: ReadonlySet<string>;
@@ -63,7 +63,7 @@ export class JsonRules implements JsonVisitor {
   value(value: JsonValue): void {
     const { path, ...member } = value;
     const [first = ""] = path;
-    if (first === "metadata") return; // The client's own labels, whatever they are called.
+    if (first === "metadata" || path.some((step) => SCHEMAS.has(step))) return;
     if (path.length === 1) this.#members.set(first, member);
     if (path.length > 1 || first === "models") this.#checkNestedModel(path, member);
     this.#tools?.value(value);
@@ -110,7 +110,7 @@ export class JsonRules implements JsonVisitor {
 
   #checkNestedModel(path: readonly string[], { kind, text }: Member): void {
     if (!NAMES_MODELS.has(nameOf(path)) || this.#policy.models === undefined) return;
-    if (kind !== "text" || path.some((step) => FREE.has(step))) return;
+    if (kind !== "text" || path.includes("variables")) return; // A prompt's, named by its author.
     if (text === undefined || !this.#policy.allowsModel(text)) throw wrongModel(this.#policy, text);
   }
 
@@ -143,7 +143,7 @@ export class JsonRules implements JsonVisitor {
   #count(name: string): number {
     const { kind, text = "" } = this.#given(name) ?? {};
     if (kind === "literal" && WHOLE.test(text)) return Number(text);
-    throw wrongValue(name, "has to be a whole number");
+    throw wrongValue(name, "has to be a whole number from 1");
   }
 
   #checkTier(tiers: readonly string[]): void {

@@ -9,31 +9,31 @@ export interface Policy {
   readonly name: string;
   allows(asked: Asked): boolean;
   allowsModel(model: string): boolean;
-  /** What may be named of the lists of models, for messages. Nothing where all are allowed. */
-  readonly models: readonly string[] | undefined;
+  /** Lists of which every one has to allow a model. Nothing where all are allowed. */
+  readonly models: readonly (readonly string[])[] | undefined;
   /** The narrowest of each, across the layers. */
-  readonly limits: Limits;
+  readonly limits: Narrowed;
   /** The same policy, narrowed further. */
   narrow(limits: Limits): Policy;
 }
 
 export function compilePolicy(name: string, config: PolicyConfig): Policy {
   const models = config.models === undefined ? [] : [config.models];
-  return stack(name, [compileEndpoints(config.endpoints)], models, config);
+  return stack(name, [compileEndpoints(config.endpoints)], models, narrowest(config, {}));
 }
 
 function stack(
   name: string,
   endpoints: readonly Matcher[],
   models: readonly (readonly string[])[],
-  limits: Limits,
+  limits: Narrowed,
 ): Policy {
   const allowsModel = (model: string): boolean =>
     models.every((names) => names.some((glob) => matches(glob, model)));
   return {
     name,
     limits,
-    models: models.length === 0 ? undefined : [...new Set(models.flat())].filter(allowsModel),
+    models: models.length === 0 ? undefined : models,
     allows: (asked) => endpoints.every((opens) => opens(asked)),
     allowsModel,
     narrow(more) {
@@ -46,30 +46,37 @@ function stack(
   };
 }
 
-/** Lists keep what both have, numbers the smaller one, switches the stricter one. */
-function narrowest(one: Limits, other: Limits): Limits {
-  const both = { ...one, ...other };
-  const common = (field: "tools" | "serviceTiers" | "origins"): Limits => {
-    const [first, second] = [one[field], other[field]];
-    if (first === undefined || second === undefined) return {};
-    return { [field]: first.filter((item) => second.includes(item)) };
-  };
-  const least = (field: "maxOutputTokens" | "maxChoices" | "maxBodyBytes"): Limits => {
-    const [first, second] = [one[field], other[field]];
-    if (first === undefined || second === undefined) return {};
-    return { [field]: Math.min(first, second) };
-  };
+/** Every field, so that the compiler asks how a new one is narrowed. */
+export type Narrowed = { readonly [Field in keyof Limits]-?: Limits[Field] | undefined };
+
+function narrowest(one: Limits | Narrowed, other: Limits): Narrowed {
   return {
-    ...both,
-    ...common("tools"),
-    ...common("serviceTiers"),
-    ...common("origins"),
-    ...least("maxOutputTokens"),
-    ...least("maxChoices"),
-    ...least("maxBodyBytes"),
-    ...(one.storedState === false && { storedState: false }),
-    ...(one.safetyIdentifier === true && { safetyIdentifier: true }),
+    // These two are judged layer by layer.
+    endpoints: other.endpoints ?? one.endpoints,
+    models: other.models ?? one.models,
+    maxOutputTokens: both(one.maxOutputTokens, other.maxOutputTokens, Math.min),
+    maxChoices: both(one.maxChoices, other.maxChoices, Math.min),
+    maxBodyBytes: both(one.maxBodyBytes, other.maxBodyBytes, Math.min),
+    tools: both(one.tools, other.tools, common),
+    serviceTiers: both(one.serviceTiers, other.serviceTiers, common),
+    origins: both(one.origins, other.origins, common),
+    storedState: both(one.storedState, other.storedState, (a, b) => a && b),
+    safetyIdentifier: both(one.safetyIdentifier, other.safetyIdentifier, (a, b) => a || b),
   };
+}
+
+/** The one that is given, or what is left of two. */
+function both<Value>(
+  one: Value | undefined,
+  other: Value | undefined,
+  narrower: (one: Value, other: Value) => Value,
+): Value | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return narrower(one, other);
+}
+
+function common(one: readonly string[], other: readonly string[]): readonly string[] {
+  return one.filter((item) => other.includes(item));
 }
 
 /** In linear time: the pieces between the stars, in their order. */
@@ -95,14 +102,21 @@ export function notAllowed(field: string, rule: keyof Limits, allowed: string): 
 
 /** @param model nothing where the call names none. */
 export function wrongModel(
-  { models = [] }: Policy,
+  policy: Policy,
   model: string | undefined,
   param = "model",
 ): GatewayError {
   const what =
     model === undefined ? "Name a model." : `Your access does not allow the model "${model}".`;
-  const message = `${what} Allowed: ${models.join(", ") || "none"} (models).`;
+  const message = `${what} Allowed: ${describeModels(policy)} (models).`;
   return new GatewayError("model_not_allowed", message, { param });
+}
+
+/** What can be named of the lists; where that is nothing, the lists themselves. */
+function describeModels({ models = [], allowsModel }: Policy): string {
+  const names = [...new Set(models.flat())].filter(allowsModel);
+  if (names.length > 0) return names.slice(0, 50).join(", ");
+  return models.map((list) => list.join(", ") || "none").join("; and of these: ");
 }
 
 /** What two readers could read in two ways, or none can. */

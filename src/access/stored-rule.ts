@@ -16,6 +16,7 @@ const STORED_IDS = [
 ];
 /** Items that are references unless they bring what they stand for. */
 const CONTENTS: ReadonlyMap<string, string> = new Map([
+  ["message", "content"],
   ["image_generation_call", "result"],
   ["reasoning", "encrypted_content"],
 ]);
@@ -37,7 +38,7 @@ export class StoredRule {
       ...this.#ids,
       ...(refers ? ["id"] : []),
       ...(store === undefined ? [] : ["store"]),
-      ...(items ? ["input", "type", "role", ...CONTENTS.values()] : []),
+      ...(items ? ["input", "type", "tools", ...CONTENTS.values()] : []),
     ];
   }
 
@@ -58,19 +59,18 @@ export class StoredRule {
     if (kind !== "object") throw wrongValue("input", "has to be a text or a list of objects");
     this.#seen.clear();
     this.#item.clear();
-    this.#itemNeeds = "role"; // With nothing but an id it is a reference, too.
+    this.#itemNeeds = "content"; // With nothing but an id it is a reference, too.
   }
 
   #itemMember(name: string, kind: JsonValue["kind"], text: string | undefined): void {
     if (this.#seen.has(name)) throw wrongValue("input", `has an item with "${name}" twice`);
     this.#seen.add(name);
-    if (kind !== "text" || text === "") return;
+    if (kind === "literal" || text === "") return;
     this.#item.add(name);
+    if (name === "tools" && kind === "object") throw wrongValue("tools", "has to be a list");
     if (name !== "type") return;
     if (text === undefined || text === "item_reference") throw referenced();
-    const needs = CONTENTS.get(text);
-    if (needs !== undefined) this.#itemNeeds = needs;
-    else if (this.#itemNeeds === "role") this.#itemNeeds = undefined;
+    this.#itemNeeds = CONTENTS.get(text);
   }
 
   #endItem(): void {

@@ -7,7 +7,8 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { ConfigError, isRecord } from "../config/reader.ts";
 import { GatewayError } from "../errors.ts";
-import { Allowance, RequestBody } from "../http/body.ts";
+import { Allowance } from "../http/allowance.ts";
+import { RequestBody } from "../http/body.ts";
 import { sendJson } from "../http/respond.ts";
 
 const BODY_LIMIT_BYTES = 64 * 1024;
@@ -74,14 +75,19 @@ function checkOrigin({ headers: { origin, host } }: IncomingMessage): void {
 }
 
 async function readJson(req: IncomingMessage, invite: () => void, clock: Clock): Promise<unknown> {
+  const controller = new AbortController();
   const body = new RequestBody(req, {
     limitBytes: BODY_LIMIT_BYTES,
     keepBytes: 0,
     allowance: new Allowance(BODY_LIMIT_BYTES),
     watcher: { waiting: () => {}, moving: () => {}, failed: () => {} },
     invite,
+    signal: controller.signal,
   });
-  const deadline = clock.after(BODY_TIMEOUT_MS, () => req.destroy());
+  const deadline = clock.after(BODY_TIMEOUT_MS, () => {
+    const message = "The rest of the request did not come in time.";
+    controller.abort(new GatewayError("request_timeout", message));
+  });
   try {
     const chunks: Uint8Array[] = [];
     for await (const chunk of body.pass()) chunks.push(chunk);

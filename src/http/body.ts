@@ -3,6 +3,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Clock } from "../clock.ts";
 import { GatewayError, toGatewayError } from "../errors.ts";
+import type { Allowance } from "./allowance.ts";
 
 /** Is told how the body comes along, until it is released. */
 export interface BodyWatcher {
@@ -14,64 +15,30 @@ export interface BodyWatcher {
   failed(error: GatewayError): void;
 }
 
-/** How many go on in one turn of the event loop. */
-const BODIES_PER_TURN = 2;
-
-/**
- * What all bodies share that are held: memory, of which a few large ones would leave a small host
- * none, and time, as every other call waits while one is copied.
- */
-export class Allowance {
-  readonly #limitBytes: number;
-  #usedBytes = 0;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(limitBytes: number) {
-    this.#limitBytes = limitBytes;
-  }
-
-  /**
-   * @param ownBytes what the taker has already: alone, it may have as much as it likes.
-   * @throws GatewayError 503
-   */
-  take(bytes: number, ownBytes: number): void {
-    const others = this.#usedBytes - ownBytes;
-    if (others > 0 && this.#usedBytes + bytes > this.#limitBytes) {
-      const message = "The gateway is reading too many large requests; try again.";
-      throw new GatewayError("overloaded", message, { retryAfterMs: 1_000 });
-    }
-    this.#usedBytes += bytes;
-  }
-
-  give(bytes: number): void {
-    this.#usedBytes -= bytes;
-  }
-
-  /** Resolves in a later turn of the event loop, with few others. */
-  turn(): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#waiting.push(resolve) === 1) setImmediate(this.#next);
-    });
-  }
-
-  readonly #next = (): void => {
-    for (const resolve of this.#waiting.splice(0, BODIES_PER_TURN)) resolve();
-    if (this.#waiting.length > 0) setImmediate(this.#next);
-  };
-}
-
 export interface BodyOptions {
   readonly limitBytes: number;
   /** How much of the beginning is kept for a second pass. */
   readonly keepBytes: number;
   readonly allowance: Allowance;
   readonly watcher: BodyWatcher;
+  /** Ends the wait for a client that sends no more; its reason is what the pass then throws. */
+  readonly signal: AbortSignal;
   /** Sends `100 Continue` to a client that waits for it, when the first byte is wanted. */
   readonly invite: () => void;
 }
 
 /** How much of a body passes before others have their turn. */
 const TURN_BYTES = 64 * 1024;
+
+/** What holding a piece takes: one of a single byte is an object, too. */
+function costOf(chunk: Buffer): number {
+  return chunk.length + 256;
+}
+
+/** A pass ended because another one began: what it has seen is not the end of the body. */
+export class Superseded extends Error {
+  override readonly name = "Superseded";
+}
 
 export class RequestBody {
   /** Bytes received so far. */
@@ -89,6 +56,7 @@ export class RequestBody {
   #begun = false;
   #ended = false;
   #passes = 0;
+  #discarded = false;
   #pulling: Promise<void> | undefined;
   #wake = (): void => {};
 
@@ -109,15 +77,16 @@ export class RequestBody {
   release(): void {
     this.#watched = false;
     this.#forget();
-    this.#options.allowance.give(this.#heldBytes);
-    this.#heldBytes = 0;
+    this.#give(this.#heldBytes);
   }
 
   /** Lets the rest of the body flow past unread, so that the connection can go on or end. */
   discard(): void {
     this.#passes++;
+    this.#discarded = true;
     this.release();
     this.#chunks.length = 0;
+    this.#options.signal.removeEventListener("abort", this.#onEvent);
     this.#req.off("readable", this.#onEvent).resume();
   }
 
@@ -142,7 +111,7 @@ export class RequestBody {
     if (this.bytes > this.#keepBytes) this.#forget();
     let turnBytes = 0;
     while (pass === this.#passes) {
-      const chunk = this.#keeping ? this.#chunks[this.#next++] : this.#chunks.shift();
+      const chunk = this.#take();
       if (chunk !== undefined) {
         yield chunk;
         turnBytes += chunk.length;
@@ -158,6 +127,14 @@ export class RequestBody {
       this.#pulling ??= this.#pull().finally(() => (this.#pulling = undefined));
       await this.#pulling;
     }
+    if (!this.#discarded) throw new Superseded();
+  }
+
+  #take(): Buffer | undefined {
+    if (this.#keeping) return this.#chunks[this.#next++];
+    const chunk = this.#chunks.shift();
+    if (chunk !== undefined) this.#give(Math.min(this.#heldBytes, costOf(chunk)));
+    return chunk;
   }
 
   async #pull(): Promise<void> {
@@ -172,7 +149,7 @@ export class RequestBody {
       this.bytes += chunk.length;
       if (this.bytes > limitBytes) throw this.#tooLarge();
       if (this.bytes > this.#keepBytes) this.#forget();
-      if (this.#keepBytes === Infinity) this.#hold(chunk.length);
+      if (this.#keepBytes === Infinity) this.#hold(costOf(chunk));
       this.#chunks.push(chunk);
     } catch (error) {
       watcher.failed(toGatewayError(error));
@@ -185,6 +162,11 @@ export class RequestBody {
     this.#heldBytes += bytes;
   }
 
+  #give(bytes: number): void {
+    this.#options.allowance.give(bytes);
+    this.#heldBytes -= bytes;
+  }
+
   /** The next piece, or nothing at the end. */
   async #read(): Promise<Buffer | undefined> {
     const req = this.#req;
@@ -193,6 +175,7 @@ export class RequestBody {
       const chunk: unknown = req.read();
       if (Buffer.isBuffer(chunk)) return chunk;
       if (req.readableEnded) return undefined;
+      this.#options.signal.throwIfAborted();
       if (req.destroyed) throw new GatewayError("client_gone", "The client left while sending.");
       if (this.#watched) this.#options.watcher.waiting();
       await new Promise<void>((resolve) => (this.#wake = resolve));
@@ -203,6 +186,7 @@ export class RequestBody {
     this.#begun = true;
     this.#options.invite();
     for (const event of ["readable", "end", "close", "error"]) this.#req.on(event, this.#onEvent);
+    this.#options.signal.addEventListener("abort", this.#onEvent);
   }
 
   #forget(): void {

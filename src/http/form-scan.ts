@@ -73,9 +73,7 @@ export class FormScanner {
     this.#mark = Buffer.from(`--${boundary}`, "latin1");
     this.#governed = governed;
     this.#folded = new Set([...governed].map(fold));
-    this.#nested = new Set(
-      [...governed].map(headOf).filter((head, at) => head !== [...governed][at]),
-    );
+    this.#nested = new Set([...governed].filter((name) => name.includes("[")).map(headOf));
     this.#found = found;
   }
 

@@ -180,7 +180,13 @@ export class JsonScanner {
       }
       this.#visitor.member(name);
     }
-    this.#path[this.#path.length - 1] = name ?? "";
+    this.#path[this.#path.length - 1] = outermost ? (name ?? "") : this.#known(name ?? "");
+  }
+
+  /** Some readers, Go's among them, do not look at case: to them `Type` is `type`. */
+  #known(name: string): string {
+    const folded = name.toLowerCase().replaceAll("\u017f", "s");
+    return this.#visitor.names.has(folded) ? folded : name;
   }
 
   #toName(raw: Buffer, quote: number): string {

@@ -8,13 +8,13 @@ import { GatewayError } from "../errors.ts";
 const FAREWELL_MS = 1_000;
 
 /** Browsers can set no header on a WebSocket, so SDKs put what belongs into one here. */
-const KEY_PROTOCOL = "openai-insecure-api-key.";
-const PRIVATE_PROTOCOL = /^openai-(?:insecure-api-key|organization|project)\./;
+const KEY_PROTOCOL = /^openai-insecure-api-key\./i;
+const PRIVATE_PROTOCOL = /^openai-(?:insecure-api-key|organization|project)\./i;
 
-/** The key among the subprotocols that a handshake offers. */
-export function readKeyProtocol(headers: IncomingHttpHeaders): string | undefined {
-  const found = protocolsOf(headers).find((name) => name.startsWith(KEY_PROTOCOL));
-  return found?.slice(KEY_PROTOCOL.length);
+/** The keys among the subprotocols that a handshake offers. */
+export function readKeyProtocols(headers: IncomingHttpHeaders): readonly string[] {
+  const found = protocolsOf(headers).filter((name) => KEY_PROTOCOL.test(name));
+  return found.map((name) => name.replace(KEY_PROTOCOL, ""));
 }
 
 /** The subprotocols that are meant for the server behind. */

@@ -3,7 +3,7 @@ import { FormRules } from "../access/form-rules.ts";
 import { JsonRules } from "../access/json-rules.ts";
 import type { Caller } from "../access/caller.ts";
 import { GatewayError } from "../errors.ts";
-import type { RequestBody } from "../http/body.ts";
+import { Superseded, type RequestBody } from "../http/body.ts";
 import { FormScanner, parseBoundary } from "../http/form-scan.ts";
 import { JsonScanner } from "../http/json-scan.ts";
 import { growthOf, splice, type Edit } from "../http/splice.ts";
@@ -110,7 +110,7 @@ async function inspectForm(
       scanner.end();
       rules.end();
     } catch (error) {
-      refuse(error);
+      if (!(error instanceof Superseded)) refuse(error);
       throw error;
     }
     // Held back until here: without it no form is whole.

@@ -4,19 +4,23 @@ import type { Policy } from "../access/policy.ts";
 import { GatewayError } from "../errors.ts";
 import type { Asked } from "../openai/endpoints.ts";
 import type { Reply } from "../upstream/attempt.ts";
+import { toFailure } from "../upstream/failure.ts";
 
 /** OpenAI's own list has some 100 entries of 100 bytes. */
 const LIMIT_BYTES = 8 * 1024 * 1024;
 
 /** @throws GatewayError 500 for a list that cannot be read. */
 export async function showModels(reply: Reply, policy: Policy, asked: Asked): Promise<Reply> {
-  const listed = asked.operation?.template === "/models" && reply.status === 200;
+  const listed =
+    asked.operation?.template === "/models" && reply.status >= 200 && reply.status < 300;
   if (!listed || policy.models === undefined) return reply;
-  const headers = withoutLength(reply.headers);
+  const headers = withoutThose(reply.headers);
   if (asked.method === "HEAD") return { ...reply, headers };
-  const list = parse(await collect(reply.body));
-  const data = list.data.filter((model) => policy.allowsModel(String(Object(model).id)));
-  const body = Buffer.from(JSON.stringify({ ...list, data }));
+  const data = parse(await collect(reply.body)).filter((model) => {
+    const { id } = Object(model);
+    return typeof id === "string" && policy.allowsModel(id);
+  });
+  const body = Buffer.from(JSON.stringify({ object: "list", data }));
   return {
     ...reply,
     headers: [...headers, "content-length", String(body.length)],
@@ -26,27 +30,31 @@ export async function showModels(reply: Reply, policy: Policy, asked: Asked): Pr
   };
 }
 
-function withoutLength(headers: readonly string[]): readonly string[] {
-  const at = headers.findIndex((name, index) => index % 2 === 0 && name === "content-length");
-  return at < 0 ? headers : headers.toSpliced(at, 2);
+/** What told of OpenAI's own list. */
+function withoutThose(headers: readonly string[]): readonly string[] {
+  const told = (name = ""): boolean => name === "content-length" || name === "etag";
+  return headers.filter((_, index) => !told(headers[index - (index % 2)]));
 }
 
 async function collect(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    if (bytes > LIMIT_BYTES) throw unreadable();
-    chunks.push(chunk);
+  try {
+    for await (const chunk of body) {
+      bytes += chunk.length;
+      if (bytes > LIMIT_BYTES) throw unreadable();
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw toFailure(error).error;
   }
   return Buffer.concat(chunks);
 }
 
-function parse(bytes: Buffer): { readonly data: readonly unknown[] } {
+function parse(bytes: Buffer): readonly unknown[] {
   try {
-    const list: unknown = JSON.parse(bytes.toString());
-    const data: unknown = Object(list).data;
-    if (Array.isArray(data)) return { ...Object(list), data };
+    const { data } = Object(JSON.parse(bytes.toString()));
+    if (Array.isArray(data)) return data;
   } catch {
     // Not a list, then.
   }

@@ -2,12 +2,14 @@
 // look up and settle wait for limits, cache and budgets.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { authorize } from "../access/authorize.ts";
+import type { Caller } from "../access/caller.ts";
 import type { Identify } from "../access/identify.ts";
 import type { Policy } from "../access/policy.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { GatewayError, toGatewayError } from "../errors.ts";
-import { RequestBody, type Allowance } from "../http/body.ts";
+import type { Allowance } from "../http/allowance.ts";
+import { RequestBody } from "../http/body.ts";
 import { hasBody } from "../http/headers.ts";
 import type { Target } from "../http/target.ts";
 import { findOperation } from "../openai/endpoints.ts";
@@ -70,13 +72,13 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
 
     body = read(received, caller.policy, stages, watch);
 
-    const parameters = authorize(caller.policy, asked, req.headers.origin);
+    const parameters = authorize(caller.policy, asked, { ...target, ...req.headers });
     const outgoing = await inspect(body, caller, parameters, req.headers, (error) => {
       watch.cancel(toGatewayError(error));
     });
 
     watch.waitFor("firstByte");
-    const call = toCall(received, outgoing, watch.signal);
+    const call = toCall(received, caller, outgoing, watch.signal);
     const again = (): boolean => body?.replayable ?? true;
     const answer = await forward(call, noting(exchange, stages), again, clock);
     body?.release();
@@ -111,6 +113,7 @@ function read(
     limitBytes: Math.min(config.server.maxBodyBytes, maxBodyBytes),
     keepBytes: KEEP_BYTES,
     allowance,
+    signal: watch.signal,
     invite,
     watcher: {
       waiting: () => watch.waitFor("request"),
@@ -121,10 +124,16 @@ function read(
 }
 
 function toCall(
-  { req: { method = "", headers }, target }: Received,
+  { req: { method = "", headers: received }, target }: Received,
+  { safetyIdentifier }: Caller,
   outgoing: Outgoing | undefined,
   signal: AbortSignal,
 ): ApiCall {
+  // Realtime's way to say it, which a client may have tried.
+  const headers = {
+    ...received,
+    ...(safetyIdentifier !== undefined && { "openai-safety-identifier": safetyIdentifier }),
+  };
   if (outgoing === undefined) return { method, target, headers, signal, body: undefined };
   const length = Number(headers["content-length"]) + outgoing.growthBytes;
   // NaN where the client sends in chunks, whose length nobody has to know.

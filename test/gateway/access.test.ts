@@ -736,3 +736,24 @@ async function bodyOf({ body }: Arrival): Promise<Json> {
 async function safetyIdentifierOf(arrival: Arrival): Promise<unknown> {
   return (await bodyOf(arrival))["safety_identifier"];
 }
+
+test("a key that nothing would know for one is not in the log, wherever its holder puts it", async (t) => {
+  const openai = await fakeOpenAI(t);
+  const key = "correct-horse-battery-staple";
+  const sha256 = toDigest(key);
+  const { url, log, reported } = await startGateway(t, openai.baseUrl, {
+    access: { keys: [{ name: "backend", sha256 }] },
+    policies: { default: { models: ["gpt-4o-mini"] } },
+  });
+  const headers = { authorization: `Bearer ${key}` };
+
+  const refused = await fetch(`${url}/v1/models/${key}`, { headers });
+  const unknown = await fetch(`${url}/v1/${key}`, { headers });
+
+  assert.deepEqual([refused.status, unknown.status], [403, 404]);
+  for (const answer of [refused, unknown]) {
+    assert.ok(!(await answer.text()).includes(key), "it came back");
+    await reported();
+  }
+  assert.ok(!JSON.stringify(log).includes(key), "it was logged");
+});

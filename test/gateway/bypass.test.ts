@@ -416,7 +416,24 @@ bypasses("what is stored", "/responses", [
     item('{"role":"user","id":"msg_1","role":null}'),
     0,
   ],
-  ["a message with an id", item('{"type":"message","id":"msg_1","role":"user"}'), 200],
+  [
+    "a message with an id",
+    item('{"type":"message","id":"msg_1","role":"user","content":"a"}'),
+    200,
+  ],
+  ["a message with nothing but an id", item('{"type":"message","id":"msg_1"}'), 403],
+  ["a role with an id and no content", item('{"role":"user","id":"msg_1"}'), 403],
+  ["no type, and no content", item('{"type":null,"role":"user","id":"msg_1"}'), 403],
+  [
+    "a reference in the eyes of who does not look at case",
+    item('{"role":"user","content":"a","TYPE":"item_reference","ID":"msg_1"}'),
+    403,
+  ],
+  [
+    "a file in the eyes of who does not look at case",
+    item('{"role":"user","content":[{"type":"input_file","FILE_ID":"file-1"}]}'),
+    403,
+  ],
   ["a file", item('{"role":"user","content":[{"type":"input_file","file_id":"file-1"}]}'), 403],
   [
     "a file under an escaped name",

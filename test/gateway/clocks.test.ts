@@ -162,3 +162,69 @@ async function deafPort(t: TestContext): Promise<number> {
   await Promise.all(fillers.slice(0, 2).map((filler) => once(filler, "connect")));
   return port ?? 0;
 }
+
+const HALVES = {
+  "a JSON body": ["/chat/completions", "application/json", '{"model":'],
+  "a form whose model has not come": [
+    "/audio/transcriptions",
+    "multipart/form-data; boundary=b",
+    "--b\r\nContent-",
+  ],
+} as const;
+
+for (const [name, [path, type, half]] of Object.entries(HALVES)) {
+  const policies = { default: { models: ["m"] } };
+  const head = `POST /v1${path} HTTP/1.1\r\nhost: x\r\ncontent-type: ${type}\r\n`;
+  const request = `${head}content-length: 1000\r\n\r\n${half}`;
+
+  test(`${name} that stops while a policy's rules read it is 408`, async (t) => {
+    const clock = new ManualClock();
+    const openai = await fakeOpenAI(t);
+    const settings = { timeouts, policies };
+    const { port, reported } = await startGateway(t, openai.baseUrl, settings, { clock });
+    const socket = await openSocket(port);
+    t.after(() => socket.destroy());
+    socket.write(request);
+    while (clock.pending === 0) await turn();
+
+    clock.advance(timeouts.stallMs);
+
+    const [answer] = await once(socket, "data");
+    assert.match(String(answer), /^HTTP\/1\.1 408 [^]*"code":"request_timeout"/);
+    assert.equal((await reported())["error"], "request_timeout");
+    assert.equal(openai.arrivals.length, 0);
+    socket.destroy();
+  });
+
+  test(`${name} that stops does not hold up a shutdown, and gives back what it held`, async (t) => {
+    const openai = await fakeOpenAI(t);
+    const server = { drainSeconds: 0, maxHeldBytes: 300 };
+    const { port, url, gateway, reported } = await startGateway(t, openai.baseUrl, {
+      server,
+      policies,
+    });
+    const leaving = await openSocket(port);
+    leaving.write(request);
+    while ((await get(`${url}/healthz`)) !== 200 || leaving.bytesWritten === 0) await turn();
+    leaving.destroy();
+    while ((await reported())["error"] !== "client_gone");
+    const next = await post(`${url}/v1/chat/completions`, { model: "m" });
+    assert.equal(next.status, 200);
+    const staying = await openSocket(port);
+    t.after(() => staying.destroy());
+    staying.write(request);
+    await get(`${url}/healthz`);
+
+    const closing = gateway.close();
+    const [answer] = await once(staying, "data");
+    assert.match(String(answer), /^HTTP\/1\.1 503 [^]*"code":"draining"/);
+    staying.destroy();
+    await closing;
+
+    assert.equal(openai.arrivals.length, 1);
+  });
+}
+
+async function get(url: string): Promise<number> {
+  return (await fetch(url)).status;
+}

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type IncomingMessage } from "node:http";
 import { test, type TestContext } from "node:test";
-import { Allowance, RequestBody } from "../../src/http/body.ts";
+import { Allowance } from "../../src/http/allowance.ts";
+import { RequestBody } from "../../src/http/body.ts";
 import { portOf } from "../helpers/fake-openai.ts";
 import { openSocket } from "../helpers/raw-client.ts";
 
@@ -22,10 +23,12 @@ async function arriving(
   const [req]: IncomingMessage[] = await once(server, "request");
   assert.ok(req);
   const told: string[] = [];
+  const controller = new AbortController();
   const body = new RequestBody(req, {
     limitBytes: 100,
     keepBytes: 8,
     allowance,
+    signal: controller.signal,
     invite: () => told.push("invited"),
     watcher: {
       waiting: () => told.push("waiting"),
@@ -35,7 +38,7 @@ async function arriving(
   });
   const send = (text: string): boolean =>
     socket.write(`${text.length.toString(16)}\r\n${text}\r\n`);
-  return { body, send, socket, told };
+  return { body, send, socket, told, controller };
 }
 
 async function take(pass: AsyncIterator<Uint8Array>): Promise<string | undefined> {
@@ -59,13 +62,15 @@ test("a second pass begins with the first byte while no more than the limit has 
 test("a piece that a former pass still waits for goes to the new one", async (t) => {
   const { body, send } = await arriving(t);
   const abandoned = body.pass().next();
+  // Not an end: whoever took it for one would take half a body for the whole.
+  const rejected = assert.rejects(abandoned, { name: "Superseded" });
 
   const second = body.pass();
   const next = take(second);
   send("late");
 
   assert.equal(await next, "late");
-  assert.deepEqual(await abandoned, { done: true, value: undefined });
+  await rejected;
 });
 
 test("what passes the limit is not kept, and still comes in order", async (t) => {
@@ -184,4 +189,36 @@ test("bodies take turns: two go on in one turn of the event loop, the others lat
 
   assert.deepEqual(gone, [0, 1, 2, 3, 4]);
   assert.deepEqual(seen.slice(0, 2), [2, 4]);
+});
+
+for (const way of ["look", "pass"] as const) {
+  test(`a ${way} at a body that no longer comes ends with its call`, async (t) => {
+    const { body, send, controller } = await arriving(t);
+    const pieces = body[way]();
+    send("begun");
+    await take(pieces);
+    const next = assert.rejects(take(pieces), { message: "The call is over." });
+
+    controller.abort(new Error("The call is over."));
+
+    await next;
+  });
+}
+
+test("what a pass has handed on is given back at once, not when the call ends", async (t) => {
+  const allowance = new Allowance(1_000);
+  const { body, send, socket } = await arriving(t, undefined, allowance);
+  const look = body.look();
+  for (const text of ["123456", "789012"]) {
+    send(text);
+    await take(look);
+  }
+  socket.write("0\r\n\r\n");
+  const other = (bytes: number) => () => allowance.take(bytes, 0);
+  assert.throws(other(900), { code: "overloaded" });
+
+  const pass = body.pass();
+  while ((await take(pass)) !== undefined);
+
+  assert.doesNotThrow(other(900));
 });
