@@ -261,10 +261,13 @@ test("a mobile app streams with its user's token, and needs no origin", bounded,
 
 test("a mobile app is told when its answer breaks off", bounded, async (t) => {
   const { write } = await installing;
+  let breakOff = (): void => {};
   const openai = await fakeOpenAI(t, (res) => {
+    // Only once the app has seen this: a reset may overtake what was sent before it.
+    breakOff = () => void res.destroy();
     res.writeHead(200, { "content-type": "text/event-stream" });
     res.write('event: response.output_text.delta\ndata: {"type":"response.output_text.delta",');
-    res.write('"delta":"Well","sequence_number":4}\n\n', () => res.destroy());
+    res.write('"delta":"Well","sequence_number":4}\n\n');
   });
   const login = await startLogin(t);
   const jwks = { [`${LOGIN}.well-known/jwks.json`]: login.jwksUrl };
@@ -278,7 +281,10 @@ test("a mobile app is told when its answer breaks off", bounded, async (t) => {
   const asking = ask(
     "Hi",
     () => login.tokenFor("user-3"),
-    (piece: string) => pieces.push(piece),
+    (piece: string) => {
+      pieces.push(piece);
+      breakOff();
+    },
   );
 
   await assert.rejects(asking, /^Error: The connection to OpenAI broke/);
