@@ -1,19 +1,14 @@
 // May this caller do this? What of it shows without looking into the body.
 import { INFERENCE_CLASSES } from "../config/config.ts";
+import type { IncomingHttpHeaders } from "node:http";
 import { GatewayError } from "../errors.ts";
+import type { Target } from "../http/target.ts";
 import { isAdministrative, type Asked } from "../openai/endpoints.ts";
 import { findParameters, type Parameters } from "../openai/parameters.ts";
 import { wrongModel, type Policy } from "./policy.ts";
 
 /** All that OpenAI's API is made of. Nothing else goes up: `*` means paths; fetch has no TRACE. */
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-
-/** Of the request, what rules are about beside what it asks for. */
-export interface Circumstances {
-  readonly origin?: string | undefined;
-  /** The query, with its `?`. */
-  readonly search: string;
-}
 
 /** OpenAI's calls with a body have no query, but for these. */
 const HARMLESS_QUERY = /^(?:\?(?:beta=true|api-version=[\w.-]+))?$/;
@@ -26,7 +21,8 @@ const HARMLESS_QUERY = /^(?:\?(?:beta=true|api-version=[\w.-]+))?$/;
 export function authorize(
   policy: Policy,
   asked: Asked,
-  { origin, search }: Circumstances,
+  { search }: Pick<Target, "search">,
+  { origin }: IncomingHttpHeaders,
 ): Parameters | undefined {
   const { method, path, methods } = asked;
   if (method !== "WEBSOCKET" && !METHODS.includes(method)) {

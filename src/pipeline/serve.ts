@@ -72,7 +72,7 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
 
     body = read(received, caller.policy, stages, watch);
 
-    const parameters = authorize(caller.policy, asked, { ...target, ...req.headers });
+    const parameters = authorize(caller.policy, asked, target, req.headers);
     const outgoing = await inspect(body, caller, parameters, req.headers, (error) => {
       watch.cancel(toGatewayError(error));
     });

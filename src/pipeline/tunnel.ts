@@ -35,7 +35,7 @@ export async function tunnel(received: ReceivedSocket, stages: Stages): Promise<
     const caller = await stages.identify(req);
     noteCaller(exchange, caller);
 
-    authorize(caller.policy, asked, { ...target, ...req.headers });
+    authorize(caller.policy, asked, target, req.headers);
 
     watch.waitFor("firstByte");
     noteAttempt(exchange, clock);

@@ -10,7 +10,12 @@ import { findOperation } from "../../src/openai/endpoints.ts";
 /** "open", or the code of the refusal with the methods that it offers. */
 function outcome(endpoints: readonly string[], method: string, path: string): string {
   try {
-    authorize(compilePolicy("test", { endpoints }), findOperation(method, path), { search: "" });
+    authorize(
+      compilePolicy("test", { endpoints }),
+      findOperation(method, path),
+      { search: "" },
+      {},
+    );
     return "open";
   } catch (error) {
     assert.ok(error instanceof GatewayError);

@@ -538,11 +538,12 @@ test("without stored state nothing is open but inference, whatever the endpoints
 
 test("a call that rules look into has no query, but for what OpenAI and Azure have", async (t) => {
   const { openai, url } = await start(t, { models: ["a"] });
-  const ask = async (query: string): Promise<number> =>
-    (await post(`${url}/v1/chat/completions${query}`, { model: "a" })).status;
+  const ask = async (query: string, headers = {}): Promise<number> =>
+    (await post(`${url}/v1/chat/completions${query}`, { model: "a" }, { headers })).status;
 
   assert.equal(await ask("?model=gpt-5"), 400);
   assert.equal(await ask("?beta=true&n=9"), 400);
+  assert.equal(await ask("?model=gpt-5", { search: "" }), 400, "a header passed for the query");
   assert.equal(openai.arrivals.length, 0);
   assert.equal(await ask("?beta=true"), 200);
   assert.equal(await ask("?api-version=2025-01-01-preview"), 200);
