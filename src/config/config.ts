@@ -1,5 +1,8 @@
 // What an operator may say, one doc comment per setting: this page is the manual's source.
 import type { Secret } from "../secret.ts";
+import type { AccessConfig } from "./access.ts";
+import type { ModelPrice } from "./prices.ts";
+import type { RedisAddress } from "./redis-url.ts";
 
 /** The classes of OpenAI operations a policy may open by name. */
 export const ENDPOINT_CLASSES = [
@@ -42,26 +45,13 @@ export type EndpointClass = (typeof ENDPOINT_CLASSES)[number];
 /** What a policy allows when it names no endpoints. */
 export const INFERENCE_CLASSES = ENDPOINT_CLASSES.slice(0, 8);
 
-/** JWS algorithms (RFC 7518 §3, RFC 8037) that users' tokens may be signed with. */
-export const JWT_ALGORITHMS = [
-  "RS256",
-  "RS384",
-  "RS512",
-  "PS256",
-  "PS384",
-  "PS512",
-  "ES256",
-  "ES384",
-  "ES512",
-  "EdDSA",
-  "HS256",
-] as const;
-
-export type JwtAlgorithm = (typeof JWT_ALGORITHMS)[number];
-
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
 
 export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export const BUDGET_PERIODS = ["hour", "day", "month", "total"] as const;
+
+export type BudgetPeriod = (typeof BUDGET_PERIODS)[number];
 
 export interface Config {
   readonly server: ServerConfig;
@@ -73,6 +63,9 @@ export interface Config {
   readonly access?: AccessConfig;
   /** By name. `default` always exists and is what callers get in open mode. */
   readonly policies: { readonly default: PolicyConfig; readonly [name: string]: PolicyConfig };
+  /** By model, or by how its name begins: `mine-*`. They win over the list. Default none. */
+  readonly prices: { readonly [model: string]: ModelPrice };
+  readonly store: StoreConfig;
   readonly log: LogConfig;
   /** Absent, `/admin/…` is shut. */
   readonly admin?: AdminConfig;
@@ -134,61 +127,6 @@ export interface TimeoutConfig {
   readonly stallMs: number;
 }
 
-export interface AccessConfig {
-  /** Default none. */
-  readonly keys: readonly KeyConfig[];
-  /** The app's own users. Default none. */
-  readonly jwt: readonly JwtConfig[];
-  /** Absent, no minted token is taken. */
-  readonly tokens?: TokensConfig;
-  /** The policy of callers without a credential, who are told apart by address. */
-  readonly anonymous?: string;
-}
-
-export interface KeyConfig {
-  /** Names the caller; several keys of one name are one caller, as in a rotation. */
-  readonly name: string;
-  /** Of the key, in hex: a random key needs no slow hash. */
-  readonly sha256: string;
-  /** Default "default". */
-  readonly policy: string;
-  /** The moment, ISO 8601, from which the key is refused; a bare date begins in UTC. */
-  readonly expires?: string;
-  /** Known only when it came in GATEWAY_KEYS; kept so that no log line shows it. */
-  readonly key?: Secret;
-}
-
-/** Tokens of one issuer (RFC 7519). `sub` names the caller. */
-export interface JwtConfig {
-  /** Equals `iss`, to the letter. */
-  readonly issuer: string;
-  /** One has to be in `aud`. `*` looks at none: for an issuer that serves this app alone. */
-  readonly audience: readonly string[];
-  /** Where the issuer publishes its keys (RFC 7517): https, or http on loopback. */
-  readonly jwksUrl?: URL;
-  /** Or the secret that HS256 tokens are signed with, 32 bytes of UTF-8 or more. */
-  readonly secret?: Secret;
-  /** What a token may be signed with. Default: all asymmetric ones by JWKS, HS256 by secret. */
-  readonly algorithms: readonly JwtAlgorithm[];
-  /** Default "default"; with `policyClaim` for tokens without that claim, and default none. */
-  readonly policy?: string;
-  /** A claim that chooses the policy, nested as in `app_metadata.plan`: a text or a list. */
-  readonly policyClaim?: string;
-  /** What `policyClaim` may choose; of a list the first that is named here. */
-  readonly policies: readonly string[];
-  /** For clocks that differ. Default 30. */
-  readonly leewaySeconds: number;
-}
-
-export interface TokensConfig {
-  /** Signs and checks (HS256): 32 bytes or more. */
-  readonly secret: Secret;
-  /** Checks too, while secrets are rotated. */
-  readonly previousSecret?: Secret;
-  /** Tokens that are valid for longer are refused. Default 86 400. */
-  readonly maxLifetimeSeconds: number;
-}
-
 /** What callers may ask. What is absent is not looked at. */
 export interface Limits {
   /** Classes, `METHOD /path/{template}` patterns, `*` (all but the administrative) or `admin`. */
@@ -211,11 +149,57 @@ export interface Limits {
   readonly origins?: readonly string[];
   /** `true` sends a keyed hash of the caller as `safety_identifier`, instead of the client's. */
   readonly safetyIdentifier?: boolean;
+  /** Of one caller, as are the next three. A burst is one minute's worth. */
+  readonly requestsPerMinute?: number;
+  /** Input and output. */
+  readonly tokensPerMinute?: number;
+  /** Open at one time. */
+  readonly concurrentRequests?: number;
+  /** Every one has to hold. */
+  readonly budget?: readonly BudgetConfig[];
 }
+
+/** Dollars that may be spent in a period of UTC. */
+export interface BudgetConfig {
+  /** 0.000001 to 1 000 000, in whole micro-dollars. */
+  readonly usd: number;
+  readonly per: BudgetPeriod;
+}
+
+/** The limits that somebody else than a single caller can have, too. */
+export type Quota = Pick<
+  Limits,
+  "requestsPerMinute" | "tokensPerMinute" | "concurrentRequests" | "budget"
+>;
 
 export interface PolicyConfig extends Limits {
   /** Default: the stateless inference classes. */
   readonly endpoints: readonly string[];
+  /** Of all callers of the policy together. */
+  readonly shared?: Quota;
+  /** Of each client address, whoever calls from it. */
+  readonly perAddress?: Quota;
+  /** Set aside for the output of a call that has no cap. Default 4 096. */
+  readonly assumedOutputTokens: number;
+}
+
+/** Where it is kept what callers have used. */
+export interface StoreConfig {
+  /** Shared by several gateways. Set by `redisUrl`; absent, each counts for itself. */
+  readonly redis?: RedisAddress;
+  /** Where the records of calls are written. Absent, they are gone with the process. */
+  readonly dataDir?: string;
+  /** How long the records are kept. Default 90. */
+  readonly keepDays: number;
+  /** When records are forced to the disk: about once a second by default, "interval". */
+  readonly sync: "never" | "interval" | "always";
+  /** What becomes of calls while Redis does not answer: "open" lets them through. */
+  readonly whenDown: {
+    /** Default "open". */
+    readonly limits: "open" | "closed";
+    /** Default "closed". */
+    readonly budgets: "open" | "closed";
+  };
 }
 
 export interface AdminConfig {
@@ -231,10 +215,18 @@ export interface LogConfig {
 /** The same shape as plain data, everything optional: the file, and what `createGateway` takes. */
 export type ConfigInput = Input<Config>;
 
-type Input<T> = T extends Secret | URL
+/** What a minted token may bring. */
+export type LimitsInput = Input<Limits>;
+
+/** `5/day` or `$5/day`. */
+type OneBudget = string | BudgetConfig;
+
+type Input<T> = T extends Secret | URL | RedisAddress
   ? string
-  : T extends readonly (infer Item)[]
-    ? readonly Input<Item>[]
-    : T extends object
-      ? { readonly [Key in keyof T]?: Input<T[Key]> }
-      : T;
+  : T extends readonly BudgetConfig[]
+    ? OneBudget | readonly OneBudget[]
+    : T extends readonly (infer Item)[]
+      ? readonly Input<Item>[]
+      : T extends object
+        ? { readonly [Key in keyof T as Key extends "redis" ? "redisUrl" : Key]?: Input<T[Key]> }
+        : T;

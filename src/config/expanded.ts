@@ -24,3 +24,26 @@ export function unwrap(value: unknown): unknown {
   if (value instanceof Expanded) return value.text;
   return value === UNREADABLE ? undefined : value;
 }
+
+/** One of a list, the text where it came from a variable, and what a message may show of it. */
+interface Item {
+  readonly text: unknown;
+  readonly written: unknown;
+  /** `[1]`, where it has a place of its own. */
+  readonly at: string;
+}
+
+/** The members of a list, or of a text with commas between them. Nothing for anything else. */
+export function toItems(value: unknown, written: unknown): readonly Item[] | undefined {
+  if (Array.isArray(value)) {
+    const items = value.map((item, index) => {
+      return { text: unwrap(item), written: item, at: `[${index}]` };
+    });
+    return items.filter((item) => item.written !== UNREADABLE);
+  }
+  if (typeof value !== "string") return undefined;
+  const parts = value.split(",").map((part) => part.trim());
+  return parts.map((text) => {
+    return { text, written: written instanceof Expanded ? written : text, at: "" };
+  });
+}

@@ -47,7 +47,8 @@ export function loadConfig(commandLine: CommandLine, mockUrl?: string): Loaded {
   };
 }
 
-function toPath(steps: readonly string[]): string {
+/** `keys[0].name`. */
+export function toPath(steps: readonly string[]): string {
   return steps.reduce((path, step) => path + (/^\d+$/.test(step) ? `[${step}]` : `.${step}`));
 }
 

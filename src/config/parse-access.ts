@@ -8,7 +8,7 @@ import {
   type JwtConfig,
   type KeyConfig,
   type TokensConfig,
-} from "./config.ts";
+} from "./access.ts";
 import { ConfigError, Reader, type Notes } from "./reader.ts";
 import { findSecretMistake } from "./secrets.ts";
 import { Secret } from "../secret.ts";

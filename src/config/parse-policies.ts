@@ -1,6 +1,14 @@
 // What callers may ask: the policies of the settings, and the limits that a token brings.
 import { closest } from "./closest.ts";
-import { ENDPOINT_CLASSES, INFERENCE_CLASSES, type Config, type Limits } from "./config.ts";
+import {
+  ENDPOINT_CLASSES,
+  INFERENCE_CLASSES,
+  type Config,
+  type Limits,
+  type PolicyConfig,
+  type Quota,
+} from "./config.ts";
+import { readBudget } from "./parse-budget.ts";
 import { ConfigError, Reader, type Notes } from "./reader.ts";
 
 const ENDPOINT_WORDS: readonly string[] = ["*", ...ENDPOINT_CLASSES];
@@ -13,9 +21,28 @@ export function parsePolicies(policies: Reader): Config["policies"] {
     if (!POLICY_NAME.test(name)) {
       policies.problem(name, "expected a name of letters, digits, dots, dashes and underscores");
     }
-    return [name, { endpoints: INFERENCE_CLASSES, ...readLimits(policy) }] as const;
+    return [name, parsePolicy(policy)] as const;
   });
-  return { default: { endpoints: INFERENCE_CLASSES }, ...Object.fromEntries(named) };
+  const nothing = new Reader({}, "", { problems: [], origins: new Map() });
+  return { default: parsePolicy(nothing), ...Object.fromEntries(named) };
+}
+
+function parsePolicy(policy: Reader): PolicyConfig {
+  const config = {
+    endpoints: INFERENCE_CLASSES,
+    ...readFields(policy),
+    ...(policy.has("shared") && { shared: parseQuota(policy.section("shared")) }),
+    ...(policy.has("perAddress") && { perAddress: parseQuota(policy.section("perAddress")) }),
+    assumedOutputTokens: policy.integer("assumedOutputTokens", 4_096, COUNT),
+  };
+  policy.finish();
+  return config;
+}
+
+function parseQuota(section: Reader): Quota {
+  const quota = readQuota(section);
+  section.finish();
+  return quota;
 }
 
 /**
@@ -30,12 +57,14 @@ export function parseLimits(raw: unknown): Limits {
 }
 
 export function readLimits(limits: Reader): Limits {
-  const given = <Field extends keyof Limits>(
-    field: Field,
-    read: (field: Field) => Limits[Field],
-  ): Limits => (limits.has(field) ? { [field]: read(field) } : {});
+  const read = readFields(limits);
+  limits.finish();
+  return read;
+}
 
-  const read: Limits = {
+function readFields(limits: Reader): Limits {
+  const given = givenIn(limits);
+  return {
     ...given("endpoints", (key) =>
       limits.texts(key, [], {
         what: `"*", ${ENDPOINT_CLASSES.join(", ")} or "METHOD /path/{template}"`,
@@ -73,9 +102,26 @@ export function readLimits(limits: Reader): Limits {
       }),
     ),
     ...given("safetyIdentifier", (key) => limits.flag(key, true)),
+    ...readQuota(limits),
   };
-  limits.finish();
-  return read;
+}
+
+function readQuota(quota: Reader): Quota {
+  const given = givenIn(quota);
+  return {
+    ...given("requestsPerMinute", (key) => quota.integer(key, 1, COUNT)),
+    ...given("tokensPerMinute", (key) => quota.integer(key, 1, COUNT)),
+    ...given("concurrentRequests", (key) => quota.integer(key, 1, { min: 1, max: 1_000_000 })),
+    ...given("budget", (key) => readBudget(quota, key)),
+  };
+}
+
+/** A field on its own, or nothing where it is not given. */
+function givenIn(limits: Reader) {
+  return <Field extends keyof Limits>(
+    field: Field,
+    read: (field: Field) => Limits[Field],
+  ): Pick<Limits, Field> | object => (limits.has(field) ? { [field]: read(field) } : {});
 }
 
 export function isOrigin(text: string): boolean {

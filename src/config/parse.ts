@@ -7,11 +7,14 @@ import {
   type CorsConfig,
   type LogConfig,
   type ServerConfig,
+  type StoreConfig,
   type TimeoutConfig,
   type UpstreamConfig,
 } from "./config.ts";
 import { parseAccess } from "./parse-access.ts";
 import { isOrigin, parsePolicies, toOriginHint } from "./parse-policies.ts";
+import { parsePrices } from "./prices.ts";
+import { parseRedisUrl } from "./redis-url.ts";
 import { ConfigError, Reader, type Notes } from "./reader.ts";
 import { Secret } from "../secret.ts";
 
@@ -39,6 +42,8 @@ export function parseConfig(
     timeouts: parseTimeouts(root.section("timeouts")),
     ...(!open && { access: parseAccess(root, Object.keys(policies)) }),
     policies,
+    prices: parsePrices(root.section("prices")),
+    store: parseStore(root.section("store")),
     log: parseLog(root.section("log")),
     ...(root.has("admin") && { admin: parseAdmin(root.section("admin")) }),
   };
@@ -104,7 +109,7 @@ function parseUpstream(upstream: Reader): UpstreamConfig {
   const project = parseHeaderText(upstream, "project");
   const config = {
     name: upstream.text("name", "openai"),
-    baseUrl: upstream.httpUrl("baseUrl", OPENAI_URL),
+    baseUrl: parseBaseUrl(upstream),
     apiKey: upstream.secret("apiKey") ?? new Secret(""),
     auth: upstream.oneOf("auth", "bearer", ["bearer", "api-key"]),
     ...(organization !== undefined && { organization }),
@@ -115,6 +120,19 @@ function parseUpstream(upstream: Reader): UpstreamConfig {
   }
   upstream.finish();
   return config;
+}
+
+/** An http(s) URL without credentials, query or fragment. */
+function parseBaseUrl(upstream: Reader): URL {
+  const text = upstream.text("baseUrl", OPENAI_URL);
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url !== undefined && /^https?:$/.test(url.protocol)) {
+    if (!url.username && !url.password && !url.search && !url.hash) return url;
+    upstream.problem("baseUrl", "expected a URL without user, password, query or fragment");
+  } else {
+    upstream.expected("baseUrl", "an http(s) URL");
+  }
+  return new URL(OPENAI_URL);
 }
 
 /** Node would refuse to send anything else, at every call. */
@@ -145,6 +163,29 @@ function parseAdmin(admin: Reader): AdminConfig {
   }
   admin.finish();
   return { key: key ?? new Secret("") };
+}
+
+function parseStore(store: Reader): StoreConfig {
+  const redis = store.hidden("redisUrl", (text = "") => parseRedisUrl(text));
+  const dataDir = store.text("dataDir");
+  const config = {
+    ...(redis !== undefined && { redis }),
+    ...(dataDir !== undefined && { dataDir }),
+    keepDays: store.integer("keepDays", 90, { min: 1, max: 3_650 }),
+    sync: store.oneOf("sync", "interval", ["never", "interval", "always"]),
+    whenDown: parseWhenDown(store.section("whenDown")),
+  };
+  store.finish();
+  return config;
+}
+
+function parseWhenDown(whenDown: Reader): StoreConfig["whenDown"] {
+  const config = {
+    limits: whenDown.oneOf("limits", "open", ["open", "closed"]),
+    budgets: whenDown.oneOf("budgets", "closed", ["open", "closed"]),
+  };
+  whenDown.finish();
+  return config;
 }
 
 function parseLog(log: Reader): LogConfig {

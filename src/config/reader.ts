@@ -1,9 +1,9 @@
 // Reads one raw object key by key and notes every problem with its place, instead of throwing.
-import { Secret } from "../secret.ts";
-import { findSecretMistake } from "./secrets.ts";
+import type { Secret } from "../secret.ts";
+import { parseSecret } from "./secrets.ts";
 import { closest } from "./closest.ts";
 import { show } from "./show.ts";
-import { Expanded, UNREADABLE, unwrap } from "./expanded.ts";
+import { Expanded, UNREADABLE, toItems, unwrap } from "./expanded.ts";
 
 /** One wrong setting: where it is, what is wrong, what would be right. */
 export interface Problem {
@@ -35,10 +35,10 @@ export interface Notes {
   readonly origins: ReadonlyMap<string, string>;
 }
 
-interface Range {
-  readonly min: number;
-  readonly max: number;
-}
+type Range = { readonly min: number; readonly max: number };
+
+const WHOLE = { what: "a whole number", digits: /^\d+$/, fits: Number.isInteger };
+const DECIMAL = { what: "a number", digits: /^\d+(?:\.\d+)?$/, fits: Number.isFinite };
 
 /** What every text of a list has to be. */
 interface TextRule {
@@ -47,6 +47,14 @@ interface TextRule {
   readonly some?: true;
   fits(text: string): boolean;
   hint?(text: string): string;
+}
+
+/** What may be a text, a section, or a list of both. */
+interface EntryRule<Entry> {
+  /** @returns the entry, or what is expected; of that as `written` alone may be repeated. */
+  fromText(text: string, written: string): Entry | string;
+  /** Nothing where it has noted a problem. */
+  fromSection(section: Reader): Entry | undefined;
 }
 
 export class Reader {
@@ -76,15 +84,13 @@ export class Reader {
   }
 
   /** Whole numbers; the digits of an environment variable count as one. */
-  integer(key: string, fallback: number, { min, max }: Range): number {
-    const value = this.#take(key);
-    if (value === undefined) return fallback;
-    const number = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value;
-    if (Number.isInteger(number) && Number(number) >= min && Number(number) <= max) {
-      return Number(number);
-    }
-    this.expected(key, `a whole number from ${min} to ${max}`);
-    return fallback;
+  integer(key: string, fallback: number, range: Range): number {
+    return this.#numeric(key, fallback, range, WHOLE);
+  }
+
+  /** Decimals too. */
+  number(key: string, fallback: number, range: Range): number {
+    return this.#numeric(key, fallback, range, DECIMAL);
   }
 
   flag(key: string, fallback: boolean): boolean {
@@ -113,7 +119,7 @@ export class Reader {
   texts(key: string, fallback: readonly string[], rule: TextRule): readonly string[] {
     const value = this.#take(key);
     if (value === undefined) return fallback;
-    const items = toItems(value, this.#raw[key]);
+    const items = toItems(value, this.#own(key));
     if (items === undefined || (rule.some === true && items.length === 0)) {
       this.expected(key, `a list of ${rule.what}`);
     }
@@ -125,32 +131,41 @@ export class Reader {
     });
   }
 
-  /** An http(s) URL without credentials, query or fragment. */
-  httpUrl(key: string, fallback: string): URL {
-    const value = this.#take(key) ?? fallback;
-    const url = typeof value === "string" && URL.canParse(value) ? new URL(value) : undefined;
-    if (url !== undefined && /^https?:$/.test(url.protocol)) {
-      if (!url.username && !url.password && !url.search && !url.hash) return url;
-      this.problem(key, "expected a URL without user, password, query or fragment");
-    } else {
-      this.expected(key, "an http(s) URL");
-    }
-    return new URL(fallback);
+  /** A list of texts and sections, one of either, or one text with commas between several. */
+  entries<Entry extends object>(key: string, rule: EntryRule<Entry>): readonly Entry[] {
+    const value = this.#take(key);
+    if (value === undefined) return [];
+    const whole = { text: value, written: this.#own(key), at: "" };
+    const none = Array.isArray(value) && value.length === 0;
+    const items = none ? undefined : toItems(value, whole.written);
+    return (items ?? [whole]).flatMap(({ text, written, at }) => {
+      if (isRecord(text)) {
+        return rule.fromSection(new Reader(text, `${this.at(key)}${at}`, this.#notes)) ?? [];
+      }
+      const plain = typeof text === "string" || typeof text === "number" ? String(text) : "";
+      const entry = rule.fromText(plain, written instanceof Expanded ? "" : plain);
+      if (typeof entry !== "string") return entry;
+      this.problem(key, `${entry}, got ${show(written)}`);
+      return [];
+    });
   }
 
-  /** A secret that fits a header, without the white space around it. It is in no message. */
-  secret(key: string): Secret | undefined {
+  /** What a text stands for, or what is wrong with it. It is in no message: it holds a secret. */
+  hidden<Value extends object>(
+    key: string,
+    parse: (text: string | undefined) => Value | string,
+  ): Value | undefined {
     const value = this.#take(key);
     if (value === undefined) return undefined;
-    const text = typeof value === "string" ? value.trim() : undefined;
-    const mistake = findSecretMistake(text ?? "");
-    if (text !== undefined && mistake === undefined) return new Secret(text);
-    const wrong = text === undefined ? "is not a text" : mistake;
-    this.problem(
-      key,
-      `${wrong}: expected the bare secret, printable ASCII without spaces or quotes`,
-    );
+    const parsed = parse(typeof value === "string" ? value : undefined);
+    if (typeof parsed !== "string") return parsed;
+    this.problem(key, parsed);
     return undefined;
+  }
+
+  /** A secret that fits a header, without the white space around it. */
+  secret(key: string): Secret | undefined {
+    return this.hidden(key, parseSecret);
   }
 
   /** The text where there is one, for what may be a text or something else. */
@@ -162,12 +177,12 @@ export class Reader {
   /** Also of a value that turned out unreadable. */
   has(key: string): boolean {
     this.#take(key);
-    return this.#raw[key] !== undefined;
+    return this.#own(key) !== undefined;
   }
 
   section(key: string): Reader {
     this.#take(key);
-    return new Reader(this.#raw[key], this.at(key), this.#notes);
+    return new Reader(this.#own(key), this.at(key), this.#notes);
   }
 
   /** A list of sections; absent, it is a list of one that says nothing. */
@@ -198,7 +213,7 @@ export class Reader {
 
   /** The problem of a value that is something else. */
   expected(key: string, what: string, hint = ""): void {
-    this.problem(key, `expected ${what}, got ${show(this.#raw[key])}${hint}`);
+    this.problem(key, `expected ${what}, got ${show(this.#own(key))}${hint}`);
   }
 
   /** Reports the keys that nobody asked for. */
@@ -209,24 +224,27 @@ export class Reader {
     }
   }
 
+  #numeric(key: string, fallback: number, { min, max }: Range, kind: typeof WHOLE): number {
+    const value = this.#take(key);
+    if (value === undefined) return fallback;
+    const number = typeof value === "string" && kind.digits.test(value) ? Number(value) : value;
+    if (kind.fits(number) && Number(number) >= min && Number(number) <= max) return Number(number);
+    this.expected(key, `${kind.what} from ${min} to ${max}`);
+    return fallback;
+  }
+
   #take(key: string): unknown {
     this.#asked.add(key);
-    return Object.hasOwn(this.#raw, key) ? unwrap(this.#raw[key]) : undefined;
+    return unwrap(this.#own(key));
+  }
+
+  /** Not what every object has, such as a `constructor`. */
+  #own(key: string): unknown {
+    return Object.hasOwn(this.#raw, key) ? this.#raw[key] : undefined;
   }
 }
 
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   if (value instanceof Expanded || Array.isArray(value)) return false;
   return typeof value === "object" && value !== null;
-}
-
-/** The members of a list, each beside what a message about it may show. */
-function toItems(value: unknown, written: unknown) {
-  if (Array.isArray(value)) {
-    const readable = value.filter((item) => item !== UNREADABLE);
-    return readable.map((item) => ({ text: unwrap(item), written: item }));
-  }
-  if (typeof value !== "string") return undefined;
-  const parts = value.split(",").map((part) => part.trim());
-  return parts.map((text) => ({ text, written: written instanceof Expanded ? written : text }));
 }

@@ -64,6 +64,13 @@ export function parseRedisUrl(text: string): RedisAddress | string {
   };
 }
 
+/** Without its password. */
+export function toRedisText({ host, port, tls, user = "", password, db }: RedisAddress): string {
+  const login = password === undefined ? "" : `${user}:${password}@`;
+  const name = isIP(host) === 6 ? `[${host}]` : host;
+  return `${tls ? "rediss" : "redis"}://${login}${name}:${port}/${db}`;
+}
+
 function decode(text: string): string | undefined {
   try {
     return decodeURIComponent(text);

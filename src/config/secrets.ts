@@ -20,6 +20,14 @@ export function findSecretMistake(text: string): string | undefined {
   return SECRET_MISTAKES.find(([pattern]) => pattern.test(text))?.[1];
 }
 
+/** A secret that fits a header, without the white space around it; or what is wrong with it. */
+export function parseSecret(written: string | undefined): Secret | string {
+  const text = written?.trim();
+  const mistake = text === undefined ? "is not a text" : findSecretMistake(text);
+  if (text !== undefined && mistake === undefined) return new Secret(text);
+  return `${mistake}: expected the bare secret, printable ASCII without spaces or quotes`;
+}
+
 /** Every secret in a value, at any depth, so that a log can keep all of them out. */
 export function secretsOf(value: unknown): readonly Secret[] {
   if (value instanceof Secret) return [value];

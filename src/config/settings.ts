@@ -77,6 +77,26 @@ export const SETTINGS: readonly Setting[] = [
     path: "policies.default.maxOutputTokens",
     about: "caps the output of a call",
   },
+  { name: "REQUESTS_PER_MINUTE", path: "policies.default.requestsPerMinute", about: "per caller" },
+  { name: "TOKENS_PER_MINUTE", path: "policies.default.tokensPerMinute", about: "per caller" },
+  { name: "CONCURRENT_REQUESTS", path: "policies.default.concurrentRequests", about: "per caller" },
+  {
+    name: "BUDGET",
+    path: "policies.default.budget",
+    about: "dollars per caller: 5/day, or 1/day,20/month",
+  },
+  {
+    name: "SHARED_BUDGET",
+    path: "policies.default.shared.budget",
+    about: "dollars of all callers together: 100/month",
+  },
+  {
+    name: "REDIS_URL",
+    path: "store.redisUrl",
+    about: "redis://… for limits that several gateways share",
+    secret: true,
+  },
+  { name: "DATA_DIR", path: "store.dataDir", about: "where the records of calls are kept" },
   {
     name: "LOG_LEVEL",
     path: "log.level",
@@ -111,6 +131,10 @@ export const LIMIT_FLAGS = (
     "maxBodyBytes",
     "origins",
     "safetyIdentifier",
+    "requestsPerMinute",
+    "tokensPerMinute",
+    "concurrentRequests",
+    "budget",
   ] as const satisfies readonly (keyof Limits)[]
 ).map((field) => ({
   field,
@@ -121,6 +145,7 @@ export const LIMIT_FLAGS = (
 const COMMAND_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   key: ["policy", "expires"],
   token: ["policy", "expires-in", ...LIMIT_FLAGS.map(({ flag }) => flag)],
+  usage: ["by", "from", "to"],
 };
 
 const FLAGGED = SETTINGS.filter(({ secret }) => secret !== true);
@@ -133,12 +158,12 @@ const OPTIONS: Readonly<Record<string, Option>> = {
   json: { type: "boolean" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
+  ...Object.fromEntries(FLAGGED.map(({ name }) => [toFlag(name), { type: "string" }])),
   ...Object.fromEntries(
     Object.values(COMMAND_OPTIONS)
       .flat()
       .map((name) => [name, { type: "string" }]),
   ),
-  ...Object.fromEntries(FLAGGED.map(({ name }) => [toFlag(name), { type: "string" }])),
 };
 
 /** @throws ConfigError naming everything that is wrong with the options. */
@@ -177,7 +202,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
 function findMisplaced(names: readonly string[], command: string): readonly Problem[] {
   const general = new Set(FLAGGED.map(({ name }) => toFlag(name)));
   return names.flatMap((name) => {
-    const limit = name.replace("allowed-", "");
+    const limit = name.replace(/^(?:allowed|shared)-/, "");
     if (command === "token" && limit !== name && general.has(name)) {
       return [{ where: `--${name}`, message: `limits no token, did you mean "--${limit}"?` }];
     }
@@ -199,9 +224,11 @@ function findMistake(name: string, value: string | undefined): string | undefine
   }
   const option = Object.hasOwn(OPTIONS, name) ? OPTIONS[name] : undefined;
   if (option === undefined) {
+    // Everything is near to what has two letters.
+    const known = Object.keys(OPTIONS).filter(({ length }) => length > 2);
     const near = closest(
       `--${name}`,
-      Object.keys(OPTIONS).map((known) => `--${known}`),
+      known.map((each) => `--${each}`),
     );
     return `unknown option${near || "; see --help"}`;
   }

@@ -1,37 +1,20 @@
 // What OpenAI's models cost, and the operator's own. Prices are pico-dollars, so that all of them
 // are whole numbers: a dollar per million tokens is 1 000 000 of them per token.
+import { PRICE_UNITS, type ModelPrice, type PriceItem } from "../config/prices.ts";
 import { PRICE_LIST } from "./price-list.ts";
 
 /** No model's name is longer, and what is none need not be compared. */
 const MAX_NAME_LENGTH = 256;
 
-/** What may have a price, and the pico-dollars of one unit at one dollar. */
+/** The pico-dollars of one token, millisecond or call, at one dollar per unit of its price. */
 const SCALES = {
-  /** Dollars per million tokens. */
-  input: 1e6,
-  cachedInput: 1e6,
-  cacheWrite: 1e6,
-  audioInput: 1e6,
-  cachedAudioInput: 1e6,
-  imageInput: 1e6,
-  cachedImageInput: 1e6,
-  output: 1e6,
-  audioOutput: 1e6,
-  imageOutput: 1e6,
-  /** Dollars per hour, counted in milliseconds. */
-  audioHour: 1e12 / 3_600_000,
-  /** Dollars per thousand calls. */
-  webSearch: 1e9,
-  fileSearch: 1e9,
-} as const;
-
-type Item = keyof typeof SCALES;
-
-/** A model's prices in dollars, as the settings and OpenAI's own pages have them. */
-export type Dollars = { readonly [item in Item]?: number };
+  "million tokens": 1e6,
+  hour: 1e12 / 3_600_000,
+  "thousand calls": 1e9,
+} as const satisfies Record<(typeof PRICE_UNITS)[PriceItem], number>;
 
 /** Pico-dollars per unit. What has none cannot be paid for. */
-export type Rates = { readonly [item in Item]: bigint | undefined };
+export type Rates = { readonly [item in PriceItem]: bigint | undefined };
 
 /** An exact factor: the first by the second. */
 export type Ratio = readonly [bigint, bigint];
@@ -99,23 +82,28 @@ interface PricedModel {
 /** The first model that matches is meant. */
 export type Prices = readonly PricedModel[];
 
-const LISTED = parseList();
+let parsed: Prices | undefined;
+
+/** Parsed when it is wanted first: some milliseconds of a start. */
+function listed(): Prices {
+  return (parsed ??= parseList());
+}
 
 /**
  * The built-in prices behind the operator's own. A name that ends in `*` stands for all that begin
  * so. Own prices know no service tiers: flex costs the same, priority is unknown.
  */
-export function compilePrices(own: Readonly<Record<string, Dollars>>): Prices {
+export function compilePrices(own: Readonly<Record<string, ModelPrice>>): Prices {
   const models = Object.entries(own).map(([name, dollars]): PricedModel => {
     const steps = [{ atLeast: 0, rates: toRates(dollars) }];
     const price = { fromMs: -Infinity, steps, flex: STANDARD, priority: undefined };
     return { matches: toMatcher(name), prices: [price] };
   });
-  return [...models, ...LISTED];
+  return [...models, ...listed()];
 }
 
 /** The price of a model at a time, which has to be refused where there is none. */
-export function findPrice(model: string, whenMs: number, prices = LISTED): Price | undefined {
+export function findPrice(model: string, whenMs: number, prices = listed()): Price | undefined {
   if (model.length > MAX_NAME_LENGTH) return undefined;
   const name = model.toLowerCase();
   const found = prices.find(({ matches }) => matches(name));
@@ -160,11 +148,11 @@ function parseRows(rows: string): readonly Dated[] {
 }
 
 /** What has no price of its own has that of what it is a kind of, never less. */
-function toRates(dollars: Dollars): Rates {
-  const own = (item: Item): bigint | undefined => {
+function toRates(dollars: ModelPrice): Rates {
+  const own = (item: PriceItem): bigint | undefined => {
     const price = dollars[item];
     // Three digits take away what binary fractions add; beyond, nothing is given away.
-    const pico = Math.ceil(Number(((price ?? 0) * SCALES[item]).toFixed(3)));
+    const pico = Math.ceil(Number(((price ?? 0) * SCALES[PRICE_UNITS[item]]).toFixed(3)));
     return price === undefined ? undefined : BigInt(pico);
   };
   const input = own("input");

@@ -417,7 +417,7 @@ test("ADMIN_KEY and the policy's variables leave the gateway open, and its host 
   const { models, maxOutputTokens, ...others } = config.policies.default;
   assert.deepEqual(models, ["gpt-4o-mini", "gpt-5*"]);
   assert.equal(maxOutputTokens, 2_000);
-  assert.deepEqual(Object.keys(others), ["endpoints"]);
+  assert.deepEqual(Object.keys(others), ["endpoints", "assumedOutputTokens"]);
   assert.equal(sourceOf(["policies", "default", "models"]), "ALLOWED_MODELS");
   assert.equal(sourceOf(["policies", "default", "endpoints"]), "default");
 });
@@ -433,6 +433,126 @@ test("a policy's variables have flags, which win", (t) => {
 
   assert.deepEqual(config.policies.default.models, ["b"]);
   assert.equal(config.policies.default.maxOutputTokens, 2);
+});
+
+const LIMITS = {
+  REQUESTS_PER_MINUTE: "30",
+  TOKENS_PER_MINUTE: "40000",
+  CONCURRENT_REQUESTS: "4",
+  BUDGET: "1/day, $20/month",
+  SHARED_BUDGET: "100/month",
+};
+
+test("limits of the policy default have variables, which leave the gateway open", (t) => {
+  const { config, sourceOf } = load(t, withKey({ env: LIMITS }));
+
+  assert.deepEqual(config.policies.default, {
+    endpoints: config.policies.default.endpoints,
+    assumedOutputTokens: 4_096,
+    requestsPerMinute: 30,
+    tokensPerMinute: 40_000,
+    concurrentRequests: 4,
+    budget: [
+      { usd: 1, per: "day" },
+      { usd: 20, per: "month" },
+    ],
+    shared: { budget: [{ usd: 100, per: "month" }] },
+  });
+  assert.equal(config.access, undefined);
+  assert.equal(config.server.host, "127.0.0.1");
+  assert.equal(sourceOf(["policies", "default", "budget"]), "BUDGET");
+  assert.equal(sourceOf(["policies", "default", "shared", "budget"]), "SHARED_BUDGET");
+});
+
+test("limits have flags, which win over variables, and these over the file", (t) => {
+  const args = ["--requests-per-minute", "5", "--budget", "2/hour", "--shared-budget=3/total"];
+  const shared = { budget: "9/day", requestsPerMinute: 9 };
+  const policies = { default: { budget: { usd: 9, per: "day" }, shared, tokensPerMinute: 9 } };
+
+  const { config, sourceOf } = load(
+    t,
+    withKey({ args, env: LIMITS, files: gatewayFile({ policies }) }),
+  );
+
+  const { requestsPerMinute, tokensPerMinute, budget, ...rest } = config.policies.default;
+  assert.equal(requestsPerMinute, 5);
+  assert.equal(tokensPerMinute, 40_000);
+  assert.deepEqual(budget, [{ usd: 2, per: "hour" }]);
+  assert.deepEqual(rest.shared, { budget: [{ usd: 3, per: "total" }], requestsPerMinute: 9 });
+  assert.equal(sourceOf(["policies", "default", "shared", "budget"]), "--shared-budget");
+  assert.equal(sourceOf(["policies", "default", "shared", "requestsPerMinute"]), "gateway.json");
+});
+
+test("says by variable or flag what is wrong with a limit", (t) => {
+  const env = { BUDGET: "5", TOKENS_PER_MINUTE: "40k", SHARED_BUDGET: "1/day,2/day" };
+
+  assert.deepEqual(refusal(t, withKey({ env, args: ["--concurrent-requests", "0"] })), [
+    '--concurrent-requests: expected a whole number from 1 to 1000000, got "0"',
+    "BUDGET: expected dollars for a period, such as 5/hour, 5/day, 5/month or 5/total, " +
+      'got "5"',
+    'SHARED_BUDGET: expected one budget for each period, got several for "day"',
+    'TOKENS_PER_MINUTE: expected a whole number from 1 to 1000000000, got "40k"',
+  ]);
+});
+
+test("replaces ${NAME} in budgets, and shows them as they were written", (t) => {
+  const policies = {
+    user: { budget: ["${A}/day", { usd: "${B}", per: "month" }], shared: { budget: "${C}" } },
+  };
+  const files = gatewayFile({ policies });
+  const env = { A: "1", B: "2.5", C: "3/day,4/total" };
+
+  const { config } = load(t, withKey({ env, files }));
+  const lines = refusal(t, withKey({ env: { A: "1234567/x", B: "x", C: "7654321" }, files }));
+
+  assert.deepEqual(config.policies["user"]?.budget, [
+    { usd: 1, per: "day" },
+    { usd: 2.5, per: "month" },
+  ]);
+  assert.equal(config.policies["user"]?.shared?.budget?.length, 2);
+  const budget = "expected dollars for a period, such as 5/hour, 5/day, 5/month or 5/total";
+  assert.deepEqual(lines, [
+    `policies.user.budget: ${budget}, got "\${A}/day"`,
+    "policies.user.budget[1].usd: expected a number from 0.000001 to 1000000, " + 'got "${B}"',
+    `policies.user.shared.budget: ${budget}, got "\${C}"`,
+  ]);
+});
+
+test("of a budget that cannot be read it says only why", (t) => {
+  const policies = { user: { budget: ["${NONE}"], shared: { budget: "${NONE}" } } };
+
+  assert.deepEqual(refusal(t, withKey({ files: gatewayFile({ policies }) })), [
+    "policies.user.budget[0]: ${NONE} is not set",
+    "policies.user.shared.budget: ${NONE} is not set",
+  ]);
+});
+
+const REDIS_URL = "rediss://app:p%40ss-0123456789@redis.example:6380/2";
+
+test("takes a store from the environment, its URL from a file too, and from gateway.json", (t) => {
+  const directory = makeDirectory(t, { url: `${REDIS_URL}\n` });
+  const store = { redisUrl: "redis://:${PASSWORD}@127.0.0.1", keepDays: 7 };
+
+  const fromEnv = load(t, withKey({ env: { REDIS_URL, DATA_DIR: "/data" } }));
+  const fromFile = load(t, withKey({ env: { REDIS_URL_FILE: `${directory}/url` } }));
+  const fromJson = load(
+    t,
+    withKey({ env: { PASSWORD: "s3cret" }, files: gatewayFile({ store }), args: ["--data-dir=d"] }),
+  );
+
+  for (const { config } of [fromEnv, fromFile]) {
+    const { password, ...redis } = config.store.redis ?? assert.fail("no Redis");
+    assert.equal(password?.reveal(), "p@ss-0123456789");
+    assert.deepEqual(redis, { host: "redis.example", port: 6380, tls: true, user: "app", db: 2 });
+  }
+  assert.equal(fromEnv.config.store.dataDir, "/data");
+  assert.equal(fromEnv.sourceOf(["store", "redisUrl"]), "REDIS_URL");
+  assert.equal(fromFile.sourceOf(["store", "redisUrl"]), "REDIS_URL_FILE");
+  assert.equal(fromFile.config.store.dataDir, undefined);
+  assert.equal(fromJson.config.store.redis?.password?.reveal(), "s3cret");
+  assert.deepEqual([fromJson.config.store.keepDays, fromJson.config.store.dataDir], [7, "d"]);
+  assert.equal(fromJson.sourceOf(["store", "redisUrl"]), "gateway.json");
+  assert.equal(fromJson.sourceOf(["store", "dataDir"]), "--data-dir");
 });
 
 test("an empty GATEWAY_KEYS, TOKEN_SECRET or ADMIN_KEY is not set", (t) => {
@@ -677,6 +797,9 @@ const NEAR_MISSES = {
   OPENAI_URL: "OPENAI_BASE_URL",
   CORS_ORIGIN: "CORS_ORIGINS",
   ALLOWED_ENDPOINT: "ALLOWED_ENDPOINTS",
+  REQUEST_PER_MINUTE: "REQUESTS_PER_MINUTE",
+  REDIS_URI: "REDIS_URL",
+  SHARED_BUDGETS: "SHARED_BUDGET",
 };
 
 for (const [name, meant] of Object.entries(NEAR_MISSES)) {

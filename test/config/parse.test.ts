@@ -49,7 +49,14 @@ test("fills in every default", () => {
           "audio",
           "models",
         ],
+        assumedOutputTokens: 4_096,
       },
+    },
+    prices: {},
+    store: {
+      keepDays: 90,
+      sync: "interval",
+      whenDown: { limits: "open", budgets: "closed" },
     },
     log: { level: "info" },
   });
@@ -71,17 +78,36 @@ test("takes everything that a file may say", () => {
     cors: { origins: ["https://app.example.com"], credentials: true },
     timeouts: { connectMs: 1, firstByteMs: 2, idleMs: 3, stallMs: 4 },
     policies: {
-      default: { endpoints: ["*", "admin"] },
-      demo: { endpoints: ["DELETE /files/{file_id}"] },
+      default: { endpoints: ["*", "admin"], assumedOutputTokens: 1 },
+      demo: { endpoints: ["DELETE /files/{file_id}"], assumedOutputTokens: 2 },
+    },
+    prices: {
+      "my-model": { input: 0.3, cachedInput: 0, output: 1_000_000 },
+      "gpt-4.1*": { audioHour: 0.006, webSearch: 10 },
+      "*": { input: 0 },
     },
     log: { level: "silent" },
   };
+  const store = {
+    dataDir: "./data",
+    keepDays: 1,
+    sync: "always",
+    whenDown: { limits: "closed", budgets: "open" },
+  };
 
-  const { upstreams, ...rest } = parse(settings);
+  const { upstreams, ...rest } = parse({
+    ...settings,
+    store: { ...store, redisUrl: "redis://127.0.0.1" },
+  });
 
-  assert.deepEqual(rest, settings);
+  const redis = { host: "127.0.0.1", port: 6_379, tls: false, db: 0 };
+  assert.deepEqual(rest, { ...settings, store: { ...store, redis } });
   assert.equal(upstreams.length, 1);
 });
+
+const PRICE = "expected a number from 0 to 1000000";
+const PRICED = "expected a price for input, output or audioHour";
+const NAME = 'expected the name of a model, or "name*"';
 
 const WRONG = [
   [{ server: { port: 65_536 } }, "server.port: expected a whole number from 0 to 65535, got 65536"],
@@ -187,6 +213,51 @@ const WRONG = [
     { server: { maxHeldBytes: 0 } },
     "server.maxHeldBytes: expected a whole number from 1 to 17179869184, got 0",
   ],
+  [{ prices: [] }, "prices: expected an object, got []"],
+  [{ prices: { m: 5 } }, "prices.m: expected an object, got 5"],
+  [{ prices: { m: {} } }, `prices.m: ${PRICED}`],
+  [{ prices: { m: { cachedInput: 1, webSearch: 1 } } }, `prices.m: ${PRICED}`],
+  [{ prices: { m: { input: -1 } } }, `prices.m.input: ${PRICE}, got -1`],
+  [{ prices: { m: { output: 1_000_000.5 } } }, `prices.m.output: ${PRICE}, got 1000000.5`],
+  [{ prices: { m: { audioHour: "cheap" } } }, `prices.m.audioHour: ${PRICE}, got "cheap"`],
+  [{ prices: { m: { input: ".5" } } }, `prices.m.input: ${PRICE}, got ".5"`],
+  [{ prices: { m: { input: Infinity } } }, `prices.m.input: ${PRICE}, got null`],
+  [
+    { prices: { m: { input: 1, cacheInput: 1 } } },
+    'prices.m.cacheInput: unknown setting, did you mean "cachedInput"?',
+  ],
+  [{ prices: { "my model": { input: 1 } } }, `prices.my model: ${NAME}`],
+  [{ prices: { "": { input: 1 } } }, `prices.: ${NAME}`],
+  [{ prices: { "*-mini": { input: 1 } } }, `prices.*-mini: ${NAME}`],
+  [{ prices: { "m**": { input: 1 } } }, `prices.m**: ${NAME}`],
+  [{ store: "./data" }, "store: expected an object, got a text"],
+  [{ store: { dataDir: "" } }, 'store.dataDir: expected a text, got ""'],
+  [{ store: { dataDirectory: "x" } }, "store.dataDirectory: unknown setting"],
+  [{ store: { redisUrls: "x" } }, 'store.redisUrls: unknown setting, did you mean "redisUrl"?'],
+  [{ store: { redis: {} } }, "store.redis: unknown setting"],
+  [{ store: { keepDays: 0 } }, "store.keepDays: expected a whole number from 1 to 3650, got 0"],
+  [
+    { store: { keepDays: 3_651 } },
+    "store.keepDays: expected a whole number from 1 to 3650, got 3651",
+  ],
+  [
+    { store: { sync: "allways" } },
+    "store.sync: expected one of never, interval, always, " +
+      'got "allways", did you mean "always"?',
+  ],
+  [{ store: { whenDown: "open" } }, "store.whenDown: expected an object, got a text"],
+  [
+    { store: { whenDown: { limits: "close" } } },
+    'store.whenDown.limits: expected one of open, closed, got "close", did you mean "closed"?',
+  ],
+  [
+    { store: { whenDown: { budgets: true } } },
+    "store.whenDown.budgets: expected one of open, closed, got true",
+  ],
+  [
+    { store: { whenDown: { budget: "open" } } },
+    'store.whenDown.budget: unknown setting, did you mean "budgets"?',
+  ],
 ] as const;
 
 for (const [settings, message] of WRONG) {
@@ -249,6 +320,33 @@ test("lists equal problems once and keeps each with its place", () => {
 
   assert.equal(error.message, "a: too\nb: is wrong");
   assert.deepEqual(error.problems, [{ where: "a", message: "too" }, problem]);
+});
+
+test("a wrong price is told once, and a model that has one is not called unpriced", () => {
+  assert.deepEqual(refusal({ prices: { m: { input: "x" } } }), [
+    `prices.m.input: ${PRICE}, got "x"`,
+  ]);
+});
+
+test("takes the digits of an environment variable for a price", () => {
+  const { prices } = parse({ prices: { m: { input: "0.15", output: "1" } } });
+
+  assert.deepEqual(prices, { m: { input: 0.15, output: 1 } });
+});
+
+test("a member that a section inherits is none of its settings", () => {
+  const notes = { problems: [], origins: new Map() };
+  const reader = new Reader(Object.create({ given: "x", section: { given: "x" } }), "", notes);
+
+  assert.equal(reader.has("given"), false);
+  assert.equal(reader.text("given"), undefined);
+  assert.equal(reader.section("section").has("given"), false);
+  assert.equal(reader.has("constructor"), false);
+  reader.section("constructor").finish();
+  reader.expected("constructor", "nothing");
+  assert.deepEqual(notes.problems, [
+    { where: "constructor", message: "expected nothing, got a undefined" },
+  ]);
 });
 
 test("a text without a default may be absent", () => {

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseConfig } from "../../src/config/parse.ts";
 import { runCli, type Surroundings } from "../helpers/run-cli.ts";
-import { linesOf, refusal } from "./support.ts";
+import { secretsOf } from "../../src/config/secrets.ts";
+import { linesOf, load, refusal } from "./support.ts";
 
 const WRONG_KEYS = [
   ["", "is empty"],
@@ -212,6 +213,88 @@ for (const [name, value, message] of SECRETS) {
   });
 }
 
+const REDIS = "expected redis://[[user]:password@]host[:port][/database], or rediss:// for TLS";
+const WRONG_URLS = [
+  HEX,
+  `https://:${HEX}@h`,
+  `redis://${HEX}@h`,
+  `redis://:${HEX}/@h`,
+  `redis://:${HEX}%@h`,
+  `redis://:${HEX} @h`,
+  `redis://:${HEX}@`,
+  `redis://:${HEX}@h:0`,
+  `redis://:${HEX}@h/x`,
+  `redis://:${HEX}@h/${HEX}`,
+  `redis://h/?password=${HEX}`,
+  `redis://h/#${HEX}`,
+  `"redis://:${HEX}@h"`,
+  `REDIS_URL=redis://:${HEX}@h`,
+  `redis://:${HEX}@h,redis://:${HEX}@i`,
+];
+
+for (const url of WRONG_URLS) {
+  test(`explains REDIS_URL=${url} without repeating any of it`, (t) => {
+    const env = { OPENAI_API_KEY: "sk-0123456789abcdef" };
+    const store = { redisUrl: "${CACHE}" };
+
+    const lines = [
+      ...refusal(t, { env: { ...env, REDIS_URL: url } }),
+      ...refusal(t, { env: { ...env, CACHE: url }, files: file({ store }) }),
+      ...refusal(t, { env, files: file({ store: { redisUrl: url } }) }),
+    ];
+
+    assert.deepEqual(
+      lines.map((line) => line.slice(0, line.indexOf(": expected "))),
+      ["REDIS_URL", "store.redisUrl", "store.redisUrl"],
+    );
+    assert.doesNotMatch(lines.join("\n"), /5eed|b4c3|@h\b/);
+  });
+}
+
+test("explains a redisUrl that is no text without repeating any of it", () => {
+  for (const redisUrl of [12_345_678, [`redis://:${HEX}@h`], { url: HEX }, null]) {
+    const upstreams = [{ apiKey: "sk-0123456789abcdef" }];
+
+    const [line = "", ...others] = linesOf(() => parseConfig({ upstreams, store: { redisUrl } }));
+
+    assert.ok(line.startsWith(`store.redisUrl: ${REDIS}`), line);
+    assert.doesNotMatch(line, /5eed|b4c3|12345678/);
+    assert.deepEqual(others, []);
+  }
+});
+
+test("of a REDIS_URL that cannot be read it says only why", (t) => {
+  const env = { OPENAI_API_KEY: "sk-0123456789abcdef", REDIS_URL_FILE: "none" };
+
+  assert.deepEqual(refusal(t, { env }), ["REDIS_URL_FILE: names a file that does not exist"]);
+});
+
+test("the password of a REDIS_URL is in no output of check, and is known to the log", async (t) => {
+  const password = `${HEX}%2Fx`;
+  const env = { OPENAI_API_KEY: "sk-0123456789abcdef", REDIS_URL: `redis://me:${password}@::1` };
+  const good = { ...env, REDIS_URL: `redis://me:${password}@[::1]/3` };
+
+  const [plain, json, wrong] = await Promise.all([
+    runCli(t, { args: ["check"], env: good }),
+    runCli(t, { args: ["check", "--json"], env: good }),
+    runCli(t, { args: ["check"], env }),
+  ]);
+
+  assert.match(
+    plain.stdout,
+    /^ +store\.redisUrl +REDIS_URL +redis:\/\/me:\[secret\]@\[::1\]:6379\/3$/m,
+  );
+  const redis = { host: "::1", port: 6379, tls: false, user: "me", password: "[secret]", db: 3 };
+  assert.deepEqual(JSON.parse(json.stdout).store.redis, redis);
+  assert.equal(wrong.code, 2);
+  for (const { stdout, stderr } of [plain, json, wrong]) {
+    assert.doesNotMatch(stdout + stderr, /5eed|b4c3/);
+  }
+  const { config } = load(t, { env: good });
+  const secrets = secretsOf(config).map((secret) => secret.reveal());
+  assert.ok(secrets.includes(`${HEX}/x`), "the log would print it");
+});
+
 const WORD = "SeededValue0f1e2d3c";
 const SHA256 = "ab".repeat(32);
 
@@ -224,6 +307,8 @@ const WRITTEN: Readonly<Record<string, object>> = {
   "as a key without an entry": { access: { keys: [SECRET] } },
   "instead of the section tokens": { access: { tokens: SECRET } },
   "instead of the section admin": { admin: SECRET },
+  "instead of the section store": { store: SECRET },
+  "as a store's Redis": { store: { redis: SECRET } },
   "as a JWT's algorithm": {
     access: { jwt: [{ issuer: "a", audience: "b", secret: "${JWT}", algorithms: ["${JWT}"] }] },
   },

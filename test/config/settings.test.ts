@@ -55,6 +55,8 @@ test("every setting but the secret ones has a flag, named after the variable", (
   }
 });
 
+const NO_OPTION = "is no option, for others see arguments: expected";
+
 const WRONG = [
   [["--prot", "1"], ['--prot: unknown option, did you mean "--port"?']],
   [["--frobnicate"], ["--frobnicate: unknown option; see --help"]],
@@ -89,6 +91,14 @@ const WRONG = [
   [["key", "backend", "--policy"], ["--policy: expected a value behind it"]],
   [["key", "backend", "--expires", "-1d"], ["--expires: expected a value behind it"]],
   [["key", "--polcy", "demo"], ['--polcy: unknown option, did you mean "--policy"?']],
+  [
+    ["token", "alice", "--shared-budget", "1/day"],
+    ['--shared-budget: limits no token, did you mean "--budget"?'],
+  ],
+  [
+    ["start", "--redis-url", "redis://:seeded@h"],
+    [`--redis-url: ${NO_OPTION} REDIS_URL in the environment`],
+  ],
   [["token", "--model", "gpt-4o"], ['--model: unknown option, did you mean "--models"?']],
 ] as const;
 
@@ -104,23 +114,37 @@ test("takes a token's limits as options of `token`, in kebab case, one per field
   const { options } = parseCommandLine(["token", "alice", ...args]);
 
   assert.deepEqual([...options.keys()].sort(), [
+    "budget",
+    "concurrent-requests",
     "endpoints",
     "max-body-bytes",
     "max-choices",
     "max-output-tokens",
     "models",
     "origins",
+    "requests-per-minute",
     "safety-identifier",
     "service-tiers",
     "stored-state",
+    "tokens-per-minute",
     "tools",
   ]);
 });
 
-test("--max-output-tokens is a setting for the commands that have no limit of that name", () => {
-  for (const command of ["start", "check", "health", "key"]) {
-    const { flags } = parseCommandLine([command, "--max-output-tokens", "5"]);
+const BOTH = [
+  ["max-output-tokens", "MAX_OUTPUT_TOKENS"],
+  ["requests-per-minute", "REQUESTS_PER_MINUTE"],
+  ["tokens-per-minute", "TOKENS_PER_MINUTE"],
+  ["concurrent-requests", "CONCURRENT_REQUESTS"],
+  ["budget", "BUDGET"],
+] as const;
 
-    assert.deepEqual([...flags], [["MAX_OUTPUT_TOKENS", "5"]], command);
-  }
-});
+for (const [flag, name] of BOTH) {
+  test(`--${flag} is a setting for the commands that have no limit of that name`, () => {
+    for (const command of ["start", "check", "health", "key"]) {
+      const { flags } = parseCommandLine([command, `--${flag}`, "5"]);
+
+      assert.deepEqual([...flags], [[name, "5"]], command);
+    }
+  });
+}
