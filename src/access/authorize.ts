@@ -39,9 +39,10 @@ export function authorize(
     if (!policy.allowsModel(name)) throw wrongModel(policy, name);
   }
 
-  const rules = rulesOf(policy.limits);
+  const rules = policy.bodyRules;
+  if (rules.length === 0) return undefined;
   const parameters = findParameters(asked);
-  if (rules.length === 0 || parameters === "nothing") return undefined;
+  if (parameters === "nothing") return undefined;
   const blind = parameters === "unknown";
   if (blind || (parameters.uncapped && policy.limits.maxOutputTokens !== undefined)) {
     const held = blind ? rules.join(", ") : "maxOutputTokens";
@@ -53,17 +54,6 @@ export function authorize(
     throw new GatewayError("invalid_request", "Send no query: your access is held to the body.");
   }
   return parameters;
-}
-
-/** Those that look into bodies. */
-function rulesOf(limits: Policy["limits"]): readonly string[] {
-  const { models, maxOutputTokens, maxChoices, tools, serviceTiers } = limits;
-  const given = { models, maxOutputTokens, maxChoices, tools, serviceTiers };
-  return [
-    ...Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [name])),
-    ...(limits.storedState === false ? ["storedState"] : []),
-    ...(limits.safetyIdentifier === true ? ["safetyIdentifier"] : []),
-  ];
 }
 
 function checkOrigin({ limits: { origins } }: Policy, origin: string | undefined): void {

@@ -1,8 +1,9 @@
 // A policy's rules for the fields of a multipart form, told one by one as the form passes.
+import { wrongValue } from "../http/json-members.ts";
 import type { Edit } from "../http/splice.ts";
 import type { Parameters } from "../openai/parameters.ts";
 import type { Caller } from "./caller.ts";
-import { notAllowed, wrongModel, wrongValue, type Policy } from "./policy.ts";
+import { notAllowed, wrongModel, type Policy } from "./policy.ts";
 
 export class FormRules {
   readonly names: ReadonlySet<string>;

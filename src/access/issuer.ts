@@ -1,7 +1,7 @@
 // The app's own users, by the tokens of whoever they log in at: Auth0, Firebase, Keycloak.
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "../clock.ts";
-import type { JwtConfig } from "../config/config.ts";
+import type { JwtConfig } from "../config/access.ts";
 import { createKeySet, type Fetch } from "./jwks.ts";
 import { CredentialError, checkClaims, type Jwt } from "./jwt.ts";
 import { toSecretKey, verifyWithAny } from "./tokens.ts";

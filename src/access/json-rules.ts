@@ -1,10 +1,10 @@
 // A policy's rules for the members of a JSON body: what is refused, and what is spliced in.
-// Wherever two JSON readers could see two values, the call is refused.
+import { JsonMembers, wrongValue } from "../http/json-members.ts";
 import { nameOf, type JsonValue, type JsonVisitor, type Member } from "../http/json-value.ts";
 import type { Edit } from "../http/splice.ts";
 import type { Parameters } from "../openai/parameters.ts";
 import type { Caller } from "./caller.ts";
-import { notAllowed, wrongModel, wrongValue, type Policy } from "./policy.ts";
+import { notAllowed, wrongModel, type Policy } from "./policy.ts";
 import { StoredRule } from "./stored-rule.ts";
 import { ToolRule } from "./tool-rule.ts";
 
@@ -17,16 +17,13 @@ const SCHEMAS: ReadonlySet<string> = new Set([
 ]);
 /** Tools, moderators and authors of images run models, too; some APIs fall back on several. */
 const NAMES_MODELS: ReadonlySet<string> = new Set(["model", "models"]);
-/** Not 0, which to some readers is as good as nothing. */
-const WHOLE = /^[1-9]\d{0,14}$/;
 
 export class JsonRules implements JsonVisitor {
   readonly names: ReadonlySet<string>;
   readonly #policy: Policy;
   readonly #parameters: Parameters;
   readonly #safetyIdentifier: string | undefined;
-  readonly #folded: ReadonlySet<string>;
-  readonly #members = new Map<string, Member | undefined>();
+  readonly #members: JsonMembers;
   readonly #tools: ToolRule | undefined;
   readonly #stored: StoredRule | undefined;
   readonly #edits: Edit[] = [];
@@ -48,16 +45,11 @@ export class JsonRules implements JsonVisitor {
       ...(this.#tools?.names ?? []),
       ...(this.#stored?.names ?? []),
     ]);
-    this.#folded = new Set([...this.names].map((name) => name.toLowerCase()));
+    this.#members = new JsonMembers(this.names);
   }
 
   member(name: string): void {
-    if (this.names.has(name)) {
-      if (this.#members.has(name)) throw wrongValue(name, `is there twice`);
-      this.#members.set(name, undefined);
-    } else if (this.#folded.has(name.toLowerCase())) {
-      throw wrongValue(name, `has to be written "${name.toLowerCase()}"`);
-    }
+    this.#members.meet(name);
   }
 
   value(value: JsonValue): void {
@@ -81,8 +73,8 @@ export class JsonRules implements JsonVisitor {
     if (limits.maxOutputTokens !== undefined) this.#capOutput(limits.maxOutputTokens);
     if (limits.maxChoices !== undefined) this.#checkChoices(limits.maxChoices);
     if (limits.serviceTiers !== undefined) this.#checkTier(limits.serviceTiers);
-    this.#tools?.end((name) => this.#given(name));
-    this.#stored?.end((name) => this.#given(name));
+    this.#tools?.end((name) => this.#members.given(name));
+    this.#stored?.end((name) => this.#members.given(name));
     if (this.#stored !== undefined) this.#checkStore();
     if (this.#safetyIdentifier !== undefined)
       this.#set("safety_identifier", this.#safetyIdentifier);
@@ -91,12 +83,6 @@ export class JsonRules implements JsonVisitor {
       this.#edits.push({ start: root.inside, end: root.inside, text });
     }
     return this.#edits;
-  }
-
-  /** `null` is as good as nothing. */
-  #given(name: string): Member | undefined {
-    const member = this.#members.get(name);
-    return member?.kind === "literal" && member.text === "null" ? undefined : member;
   }
 
   #set(name: string, value: string | number | boolean): void {
@@ -116,39 +102,28 @@ export class JsonRules implements JsonVisitor {
 
   #checkModel(): void {
     if (this.#policy.models === undefined) return;
-    const model = this.#given("model");
-    if (model !== undefined && (model.kind !== "text" || model.text === undefined)) {
-      throw wrongValue("model", "has to be a plain text");
-    }
-    const name = model?.text;
+    const name = this.#members.text("model");
     if (name === undefined || !this.#policy.allowsModel(name)) throw wrongModel(this.#policy, name);
   }
 
   #capOutput(limit: number): void {
     const { outputCaps } = this.#parameters;
     const [usual] = outputCaps;
-    const asked = outputCaps.filter((name) => this.#given(name) !== undefined);
-    for (const name of asked) if (this.#count(name) > limit) this.#set(name, limit);
+    const asked = outputCaps.filter((name) => this.#members.given(name) !== undefined);
+    for (const name of asked) if (this.#members.count(name) > limit) this.#set(name, limit);
     if (asked.length === 0 && usual !== undefined) this.#set(usual, limit);
   }
 
   #checkChoices(limit: number): void {
     for (const name of this.#parameters.choices) {
-      if (this.#given(name) === undefined || this.#count(name) <= limit) continue;
+      if (this.#members.given(name) === undefined || this.#members.count(name) <= limit) continue;
       throw notAllowed(name, "maxChoices", `at most ${limit}`);
     }
   }
 
-  /** Only what every reader takes for the same whole number. */
-  #count(name: string): number {
-    const { kind, text = "" } = this.#given(name) ?? {};
-    if (kind === "literal" && WHOLE.test(text)) return Number(text);
-    throw wrongValue(name, "has to be a whole number from 1");
-  }
-
   #checkTier(tiers: readonly string[]): void {
     if (!this.#parameters.serviceTier) return;
-    const tier = this.#given("service_tier");
+    const tier = this.#members.given("service_tier");
     const [first] = tiers;
     if (tier === undefined && first !== undefined) {
       if (!tiers.includes("auto")) this.#set("service_tier", first);
@@ -160,7 +135,7 @@ export class JsonRules implements JsonVisitor {
   #checkStore(): void {
     const { store } = this.#parameters;
     if (store === undefined) return;
-    const given = this.#given("store");
+    const given = this.#members.given("store");
     if (given === undefined) {
       if (store) this.#set("store", false);
     } else if (given.kind !== "literal" || given.text !== "false") {

@@ -2,7 +2,7 @@
 // make us ask for keys, with any `kid` they like, so each reason to fetch has its own limit.
 import { createPublicKey, type KeyObject } from "node:crypto";
 import type { Clock } from "../clock.ts";
-import { JWT_ALGORITHMS, type JwtAlgorithm } from "../config/config.ts";
+import { JWT_ALGORITHMS, type JwtAlgorithm } from "../config/access.ts";
 import { GatewayError } from "../errors.ts";
 import { fits, type Jwt } from "./jwt.ts";
 

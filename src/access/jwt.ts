@@ -2,7 +2,7 @@
 // strict where the standards are lax, and the key decides what an algorithm may be.
 import { isUtf8 } from "node:buffer";
 import { constants, createHmac, timingSafeEqual, verify, type KeyObject } from "node:crypto";
-import { JWT_ALGORITHMS, type JwtAlgorithm } from "../config/config.ts";
+import { JWT_ALGORITHMS, type JwtAlgorithm } from "../config/access.ts";
 
 /** Why a credential is refused: for the log, never for the client. Quotes nothing of it. */
 export class CredentialError extends Error {

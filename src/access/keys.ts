@@ -1,6 +1,6 @@
 // API keys: random, long-lived, known here by their SHA-256 alone.
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import type { KeyConfig } from "../config/config.ts";
+import type { KeyConfig } from "../config/access.ts";
 import { toDigest, toMoment } from "../config/parse-access.ts";
 
 /** In front of every key made here, so that scanners for leaked secrets can know one. */

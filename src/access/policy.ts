@@ -1,6 +1,6 @@
 // What a caller may ask: a policy of the settings, and, for a minted token, the limits that narrow
 // it. Every rule of every layer has to agree, so a token can only take away.
-import type { Limits, PolicyConfig } from "../config/config.ts";
+import type { Limits, PolicyConfig, Quota } from "../config/config.ts";
 import { GatewayError } from "../errors.ts";
 import type { Asked } from "../openai/endpoints.ts";
 import { compileEndpoints, type Matcher } from "./endpoints.ts";
@@ -13,26 +13,44 @@ export interface Policy {
   readonly models: readonly (readonly string[])[] | undefined;
   /** The narrowest of each, across the layers. */
   readonly limits: Narrowed;
+  /** Of all its callers together, whatever narrows it for one of them. */
+  readonly shared: Quota | undefined;
+  /** Of each client address. */
+  readonly perAddress: Quota | undefined;
+  /** Set aside for the output of a call that has no cap. */
+  readonly assumedOutputTokens: number;
+  /** Whether tokens or money are counted, whoever's: then bodies are looked into. */
+  readonly metered: boolean;
+  /** The rules that look into bodies, as the settings call them. */
+  readonly bodyRules: readonly string[];
   /** The same policy, narrowed further. */
   narrow(limits: Limits): Policy;
 }
 
+/** What no token narrows. */
+type Fixed = Pick<Policy, "name" | "shared" | "perAddress" | "assumedOutputTokens">;
+
 export function compilePolicy(name: string, config: PolicyConfig): Policy {
+  const { shared, perAddress, assumedOutputTokens } = config;
   const models = config.models === undefined ? [] : [config.models];
-  return stack(name, [compileEndpoints(config.endpoints)], models, narrowest(config, {}));
+  const fixed = { name, shared, perAddress, assumedOutputTokens };
+  return stack(fixed, [compileEndpoints(config.endpoints)], models, narrowest(config, {}));
 }
 
 function stack(
-  name: string,
+  fixed: Fixed,
   endpoints: readonly Matcher[],
   models: readonly (readonly string[])[],
   limits: Narrowed,
 ): Policy {
   const allowsModel = (model: string): boolean =>
     models.every((names) => names.some((glob) => matches(glob, model)));
+  const counted = countedOf([limits, fixed.shared, fixed.perAddress]);
   return {
-    name,
+    ...fixed,
     limits,
+    metered: counted.length > 0,
+    bodyRules: [...rulesOf(limits), ...counted],
     models: models.length === 0 ? undefined : models,
     allows: (asked) => endpoints.every((opens) => opens(asked)),
     allowsModel,
@@ -41,9 +59,27 @@ function stack(
       const opened = more.endpoints === undefined ? [] : [compileEndpoints(more.endpoints)];
       const listed = more.models === undefined ? [] : [more.models];
       const least = narrowest(limits, more);
-      return stack(name, [...endpoints, ...opened], [...models, ...listed], least);
+      return stack(fixed, [...endpoints, ...opened], [...models, ...listed], least);
     },
   };
+}
+
+/** Those that look at what a body asks for. */
+function rulesOf(limits: Narrowed): readonly string[] {
+  const { models, maxOutputTokens, maxChoices, tools, serviceTiers } = limits;
+  const given = { models, maxOutputTokens, maxChoices, tools, serviceTiers };
+  return [
+    ...Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [name])),
+    ...(limits.storedState === false ? ["storedState"] : []),
+    ...(limits.safetyIdentifier === true ? ["safetyIdentifier"] : []),
+  ];
+}
+
+/** Those that look at what a body may come to. */
+function countedOf(quotas: readonly (Quota | Narrowed | undefined)[]): readonly string[] {
+  const counts = (rule: "tokensPerMinute" | "budget"): boolean =>
+    quotas.some((quota) => quota?.[rule] !== undefined);
+  return (["tokensPerMinute", "budget"] as const).filter(counts);
 }
 
 /** Every field, so that the compiler asks how a new one is narrowed. */
@@ -62,6 +98,11 @@ function narrowest(one: Limits | Narrowed, other: Limits): Narrowed {
     origins: both(one.origins, other.origins, common),
     storedState: both(one.storedState, other.storedState, (a, b) => a && b),
     safetyIdentifier: both(one.safetyIdentifier, other.safetyIdentifier, (a, b) => a || b),
+    requestsPerMinute: both(one.requestsPerMinute, other.requestsPerMinute, Math.min),
+    tokensPerMinute: both(one.tokensPerMinute, other.tokensPerMinute, Math.min),
+    concurrentRequests: both(one.concurrentRequests, other.concurrentRequests, Math.min),
+    // Of different periods none is the smaller one: all have to hold.
+    budget: both(one.budget, other.budget, (a, b) => [...a, ...b]),
   };
 }
 
@@ -117,9 +158,4 @@ function describeModels({ models = [], allowsModel }: Policy): string {
   const names = [...new Set(models.flat())].filter(allowsModel);
   if (names.length > 0) return names.slice(0, 50).join(", ");
   return models.map((list) => list.join(", ") || "none").join("; and of these: ");
-}
-
-/** What two readers could read in two ways, or none can. */
-export function wrongValue(field: string, what: string): GatewayError {
-  return new GatewayError("invalid_request", `"${field}" ${what}.`, { param: field });
 }

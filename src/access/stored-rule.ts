@@ -1,8 +1,9 @@
 // `storedState: false`: nothing that OpenAI keeps is read, used or gone on with.
 import type { GatewayError } from "../errors.ts";
+import { wrongValue } from "../http/json-members.ts";
 import { nameOf, type JsonValue, type Member } from "../http/json-value.ts";
 import type { Parameters } from "../openai/parameters.ts";
-import { notAllowed, wrongValue } from "./policy.ts";
+import { notAllowed } from "./policy.ts";
 
 /** Anywhere in a body, these name something that is stored at OpenAI. */
 const STORED_IDS = [

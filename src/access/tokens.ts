@@ -3,7 +3,8 @@
 import { createSecretKey, randomUUID, type KeyObject } from "node:crypto";
 import { systemClock, type Clock } from "../clock.ts";
 import { closest } from "../config/closest.ts";
-import type { Config, Limits, TokensConfig } from "../config/config.ts";
+import type { TokensConfig } from "../config/access.ts";
+import type { Config, Limits, LimitsInput } from "../config/config.ts";
 import { SECRET_BYTES, TOKEN_ISSUER } from "../config/parse-access.ts";
 import { parseLimits, readLimits } from "../config/parse-policies.ts";
 import { ConfigError, Reader, type Notes } from "../config/reader.ts";
@@ -29,7 +30,7 @@ export interface Grant {
   /** How long it is valid. Default 600. */
   readonly expiresInSeconds?: number;
   /** Narrows the policy, never widens it: any of a policy's fields. */
-  readonly limits?: Limits;
+  readonly limits?: LimitsInput;
 }
 
 export interface MintedToken {

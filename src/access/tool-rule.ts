@@ -1,7 +1,8 @@
 // Which tools a call may bring.
 import type { GatewayError } from "../errors.ts";
+import { wrongValue } from "../http/json-members.ts";
 import type { JsonValue, Member } from "../http/json-value.ts";
-import { notAllowed, wrongValue } from "./policy.ts";
+import { notAllowed } from "./policy.ts";
 
 /**
  * Tools stand in the list `tools`, but also in lists of that name further inside: in namespaces,

@@ -130,6 +130,8 @@ export class JsonScanner {
   #close(list: boolean, at: number): void {
     if (this.#lists.pop() !== list) throw this.#invalid(at, "its brackets do not match");
     this.#path.pop();
+    const empty = this.#expected === "first key";
+    if (empty && this.#path.length > 0 && this.#isWanted()) this.#visitor.empty?.(this.#path);
     this.#expected = this.#path.length === 0 ? "end" : "comma";
   }
 

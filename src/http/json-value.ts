@@ -22,6 +22,8 @@ export interface JsonVisitor {
   /** Every member of the outermost object, wanted or not. */
   member(name: string): void;
   value(value: JsonValue): void;
+  /** The object found last has no members. */
+  empty?(path: readonly string[]): void;
 }
 
 /** The member that a value is of; of a list's element, the list's. */

@@ -24,6 +24,14 @@ export interface Parameters {
   readonly refers: boolean;
   /** Its `input` may hold items, which may be references to stored ones. */
   readonly items: boolean;
+  /** What is paid for beside the input. */
+  readonly output: "text" | "images" | "speech" | "transcript" | "nothing";
+  /** Costs nothing, nor does it count as tokens. */
+  readonly free: boolean;
+  /** Its streams report usage only when asked: `stream_options.include_usage`. */
+  readonly streamsUsage: boolean;
+  /** `prompt` may be a list, each of which is answered. */
+  readonly prompts: boolean;
 }
 
 const NONE: Parameters = {
@@ -39,15 +47,21 @@ const NONE: Parameters = {
   stored: [],
   refers: false,
   items: false,
+  output: "nothing",
+  free: false,
+  streamsUsage: false,
+  prompts: false,
 };
 
 const IMAGE: Partial<Parameters> = {
   choices: ["n"],
   formModels: ["model", "svg[model]"],
   safetyIdentifier: true,
+  output: "images",
 };
 
 const RESPONSE: Partial<Parameters> = {
+  output: "text",
   tools: true,
   stored: ["previous_response_id", "conversation", "prompt", "background"],
   refers: true,
@@ -56,6 +70,8 @@ const RESPONSE: Partial<Parameters> = {
 
 const PARAMETERS: Readonly<Record<string, Partial<Parameters>>> = {
   "POST /chat/completions": {
+    output: "text",
+    streamsUsage: true,
     outputCaps: ["max_completion_tokens", "max_tokens"],
     choices: ["n"],
     tools: true,
@@ -64,7 +80,13 @@ const PARAMETERS: Readonly<Record<string, Partial<Parameters>>> = {
     store: true, // By default for new accounts, says OpenAI's guide to migrating to Responses.
     refers: true,
   },
-  "POST /completions": { outputCaps: ["max_tokens"], choices: ["n", "best_of"] },
+  "POST /completions": {
+    output: "text",
+    streamsUsage: true,
+    prompts: true,
+    outputCaps: ["max_tokens"],
+    choices: ["n", "best_of"],
+  },
   "POST /responses": {
     ...RESPONSE,
     outputCaps: ["max_output_tokens"],
@@ -73,16 +95,20 @@ const PARAMETERS: Readonly<Record<string, Partial<Parameters>>> = {
     store: true,
   },
   "POST /responses/compact": { ...RESPONSE, uncapped: true, serviceTier: true },
-  "POST /responses/input_tokens": RESPONSE,
+  "POST /responses/input_tokens": { ...RESPONSE, output: "nothing", free: true },
   "POST /embeddings": {},
-  "POST /moderations": {},
+  "POST /moderations": { free: true },
   "POST /images/generations": IMAGE,
   "POST /images/edits": { ...IMAGE, formats: ["json", "form"], refers: true },
-  "POST /images/variations": { choices: ["n"], formats: ["form"] },
-  "POST /audio/speech": {},
-  "POST /audio/transcriptions": { formats: ["form"] },
-  "POST /audio/translations": { formats: ["form"] },
+  "POST /images/variations": { choices: ["n"], formats: ["form"], output: "images" },
+  "POST /audio/speech": { output: "speech" },
+  "POST /audio/transcriptions": { formats: ["form"], output: "transcript" },
+  "POST /audio/translations": { formats: ["form"], output: "transcript" },
 };
+
+const COMPLETE: ReadonlyMap<string, Parameters> = new Map(
+  Object.entries(PARAMETERS).map(([name, own]) => [name, { ...NONE, ...own }]),
+);
 
 /** Objects without a model that would run: what they hold is used by other operations. */
 const MODELLESS: ReadonlySet<string> = new Set([
@@ -105,8 +131,8 @@ const MODELLESS: ReadonlySet<string> = new Set([
  */
 export function findParameters(asked: Asked): Parameters | "nothing" | "unknown" {
   const { method, path, operation } = asked;
-  const known = PARAMETERS[`${operation?.method} ${operation?.template}`];
-  if (known !== undefined) return { ...NONE, ...known };
+  const known = COMPLETE.get(`${operation?.method} ${operation?.template}`);
+  if (known !== undefined) return known;
   if (method === "WEBSOCKET") return "unknown";
   if (["GET", "HEAD", "DELETE"].includes(method)) return "nothing";
   if (operation === undefined || isAdministrative(method, path)) return "unknown";

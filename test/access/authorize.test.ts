@@ -11,7 +11,7 @@ import { findOperation } from "../../src/openai/endpoints.ts";
 function outcome(endpoints: readonly string[], method: string, path: string): string {
   try {
     authorize(
-      compilePolicy("test", { endpoints }),
+      compilePolicy("test", { endpoints, assumedOutputTokens: 4_096 }),
       findOperation(method, path),
       { search: "" },
       {},

@@ -34,7 +34,11 @@ interface Verdict {
 }
 
 function callerOf(limits: Limits) {
-  return createCaller("key:test", compilePolicy("test", { endpoints: ["*"], ...limits }), "secret");
+  return createCaller(
+    "key:test",
+    compilePolicy("test", { endpoints: ["*"], assumedOutputTokens: 4_096, ...limits }),
+    "secret",
+  );
 }
 
 /** @param cuts where one piece of the body ends and the next begins. */

@@ -21,7 +21,7 @@ import {
   verifySignature,
   type Expected,
 } from "../../src/access/jwt.ts";
-import { JWT_ALGORITHMS, type JwtAlgorithm } from "../../src/config/config.ts";
+import { JWT_ALGORITHMS, type JwtAlgorithm } from "../../src/config/access.ts";
 
 const NOW_MS = Date.UTC(2026, 0, 1);
 const NOW = NOW_MS / 1000;

@@ -719,7 +719,11 @@ test("safety_identifier is the caller's own, the same after a restart, and says 
 });
 
 test("safety_identifier is made with OpenAI's key: with another one it is another", () => {
-  const policy = compilePolicy("default", { endpoints: [], safetyIdentifier: true });
+  const policy = compilePolicy("default", {
+    endpoints: [],
+    assumedOutputTokens: 4_096,
+    safetyIdentifier: true,
+  });
 
   const [one, again, other] = [API_KEY, API_KEY, `${API_KEY}x`].map((secret) => {
     return createCaller("key:backend", policy, secret).safetyIdentifier;

@@ -59,8 +59,11 @@ function toRequest({
 }
 
 const safetyIdentifierOf = (limits: Limits): string | undefined =>
-  createCaller("127.0.0.1", compilePolicy("default", { endpoints: ["*"], ...limits }), API_KEY)
-    .safetyIdentifier;
+  createCaller(
+    "127.0.0.1",
+    compilePolicy("default", { endpoints: ["*"], assumedOutputTokens: 4_096, ...limits }),
+    API_KEY,
+  ).safetyIdentifier;
 
 /** @returns the status, and what arrived whole. */
 async function play(t: TestContext, sent: Sent, limits: Limits) {
