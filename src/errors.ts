@@ -4,7 +4,7 @@ interface Failure {
   /** HTTP status (RFC 9110 §15). 499 is never sent: it marks clients that left, as nginx does. */
   readonly status: number;
   /** OpenAI's coarse `error.type`. */
-  readonly type: "invalid_request_error" | "server_error";
+  readonly type: "invalid_request_error" | "server_error" | "requests" | "insufficient_quota";
   /** Who can mend it; picks the log level. */
   readonly fault: "client" | "upstream" | "gateway";
   /** `false` sends `x-should-retry: false`, which the official SDKs obey before anything else. */
@@ -25,12 +25,16 @@ export const FAILURES = {
   model_not_allowed: { status: 403, ...client },
   parameter_not_allowed: { status: 403, ...client },
   origin_not_allowed: { status: 403, ...client },
+  model_price_unknown: { status: 403, ...client },
   unknown_url: { status: 404, ...client },
   method_not_allowed: { status: 405, ...client },
   request_timeout: { status: 408, ...client },
   request_too_large: { status: 413, ...client },
   unsupported_media_type: { status: 415, ...client },
   upgrade_required: { status: 426, ...client },
+  rate_limit_exceeded: { status: 429, type: "requests", fault: "client" },
+  // Until the budget's period is over; to try again earlier is in vain.
+  insufficient_quota: { status: 429, type: "insufficient_quota", fault: "client", retry: false },
   headers_too_large: { status: 431, ...client },
   client_gone: { status: 499, ...client },
   client_stalled: { status: 499, ...client },
@@ -44,6 +48,7 @@ export const FAILURES = {
   overloaded: { status: 503, ...gateway },
   draining: { status: 503, ...gateway },
   issuer_unavailable: { status: 503, ...gateway },
+  store_unavailable: { status: 503, ...gateway },
 } as const satisfies Record<string, Failure>;
 
 export type ErrorCode = keyof typeof FAILURES;
@@ -58,6 +63,8 @@ export interface ErrorDetails {
   readonly allow?: readonly string[];
   /** For `www-authenticate` (RFC 9110 §11.6.1), with every 401. */
   readonly challenge?: string;
+  /** `x-ratelimit-…`, where a limit is the reason. */
+  readonly limits?: readonly (readonly [name: string, value: string])[];
   /** For the log only, never sent. */
   readonly cause?: unknown;
 }
@@ -100,7 +107,7 @@ export function toEnvelope({ code, message, details }: GatewayError): ErrorEnvel
 /** The response headers that belong to a failure. */
 export function toErrorHeaders({ code, details }: GatewayError): Record<string, string> {
   const failure: Failure = FAILURES[code];
-  const headers: Record<string, string> = {};
+  const headers: Record<string, string> = Object.fromEntries(details.limits ?? []);
   if ((details.retry ?? failure.retry) === false) headers["x-should-retry"] = "false";
   if (details.allow !== undefined) headers["allow"] = details.allow.join(", ");
   if (details.challenge !== undefined) headers["www-authenticate"] = details.challenge;

@@ -1,0 +1,185 @@
+// How much: takes what a call may come to from everybody's quotas that it counts against, and puts
+// back afterwards what it did not come to.
+import type { Clock } from "../clock.ts";
+import type { StoreConfig } from "../config/config.ts";
+import { GatewayError } from "../errors.ts";
+import { worstCostMicroUsd, type Sizes } from "../openai/cost.ts";
+import type { Parameters } from "../openai/parameters.ts";
+import type { Price } from "../openai/prices.ts";
+import { MemoryStore } from "../store/memory-store.ts";
+import {
+  StoreError,
+  type Admission as Answer,
+  type CallRecord,
+  type Claim,
+  type Quota,
+  type Store,
+  type Used,
+} from "../store/store.ts";
+import { toSizes, type Demand } from "./demand.ts";
+import type { PriceBook } from "./price-book.ts";
+import { hasBudget, quotasOf, type Subject } from "./quotas.ts";
+import { toLimitHeaders, toRefusal } from "./refusal.ts";
+
+interface Quotas {
+  readonly store: Store;
+  /** Instead of the store while that does not answer, where limits then stay open. */
+  readonly local: Store | undefined;
+  readonly whenDown: StoreConfig["whenDown"];
+  readonly prices: PriceBook;
+}
+
+/** A call, as far as it decides what is set aside. */
+export interface Need {
+  /** The call's own. */
+  readonly id: string;
+  /** Nothing where no tokens or money are counted, or the call has none. */
+  readonly demand: Demand | undefined;
+  readonly output: Parameters["output"];
+  /** Nothing where it is not known yet. */
+  readonly bodyBytes: number | undefined;
+}
+
+const NO_SIZES: Sizes = { inputTokens: 0, outputTokens: 0 };
+
+/** What a call has been given. To be settled once, however it ends. */
+export class Admission {
+  /** What was set aside for it. */
+  readonly sizes: Sizes;
+  readonly headers: readonly (readonly [string, string])[];
+  /** Output up to here is paid for. */
+  outputTokens: number;
+  readonly #quotas: Quotas;
+  readonly #claim: Claim;
+  readonly #from: Store;
+  /** Money for some more output. */
+  readonly #more: { readonly tokens: number; readonly costMicroUsd: number };
+
+  constructor(
+    quotas: Quotas,
+    claim: Claim,
+    given: Pick<Admission, "sizes" | "headers" | "outputTokens"> & {
+      readonly from: Store;
+      readonly more: { readonly tokens: number; readonly costMicroUsd: number };
+    },
+  ) {
+    this.#quotas = quotas;
+    this.#claim = claim;
+    this.#from = given.from;
+    this.#more = given.more;
+    this.sizes = given.sizes;
+    this.headers = given.headers;
+    this.outputTokens = given.outputTokens;
+  }
+
+  /** What is set aside in the beginning. */
+  get costMicroUsd(): number {
+    return this.#claim.costMicroUsd;
+  }
+
+  /**
+   * Sets money aside for more output than was.
+   * @throws GatewayError 429 when there is none, 503 where nobody can say.
+   */
+  async extend(): Promise<void> {
+    const { tokens, costMicroUsd } = this.#more;
+    const fits = await this.#from.extend(this.#claim, costMicroUsd).catch((error: unknown) => {
+      if (this.#quotas.whenDown.budgets === "closed") throw toUnavailable(error);
+      return true;
+    });
+    if (!fits) {
+      const message = "Your budget is spent: the answer ends here.";
+      throw new GatewayError("insufficient_quota", message);
+    }
+    this.outputTokens += tokens;
+  }
+
+  /** Resolves when killing the process loses nothing of it. The second time nothing happens. */
+  async settle(used: Used, record: CallRecord): Promise<void> {
+    const { store } = this.#quotas;
+    if (this.#from !== store) await this.#from.settle(this.#claim, used, record);
+    await store.settle(this.#claim, used, record);
+  }
+}
+
+/**
+ * @throws GatewayError 403 for what has no price, 429 for what is too much, 503 while nobody can
+ * say and that is closed.
+ */
+export type Admit = (subject: Subject, need: Need) => Promise<Admission>;
+
+export function createAdmit(
+  { redis, whenDown }: StoreConfig,
+  store: Store,
+  prices: PriceBook,
+  clock: Clock,
+): Admit {
+  const local = redis && new MemoryStore(clock);
+  const parts: Quotas = { store, local, whenDown, prices };
+
+  const ask = async (claim: Claim): Promise<{ readonly answer: Answer; readonly from: Store }> => {
+    try {
+      return { answer: await store.admit(claim), from: store };
+    } catch (error) {
+      const closed = hasBudget(claim.quotas) && whenDown.budgets === "closed";
+      if (local === undefined || closed || whenDown.limits === "closed") throw toUnavailable(error);
+      // Each gateway by itself, and nobody's money: what is spent meanwhile is not known here.
+      const quotas = claim.quotas.map((quota): Quota => ({ ...quota, budgets: undefined }));
+      return { answer: await local.admit({ ...claim, quotas }), from: local };
+    }
+  };
+
+  return async (subject, { id, demand, output, bodyBytes }) => {
+    const quotas = quotasOf(subject);
+    const { limits, assumedOutputTokens } = subject.policy;
+    const sizes = demand
+      ? toSizes(demand, output, bodyBytes, limits.maxOutputTokens, assumedOutputTokens)
+      : NO_SIZES;
+    const tokens = sizes.inputTokens + sizes.outputTokens;
+    const capped = (demand?.outputCap ?? limits.maxOutputTokens) !== undefined;
+    let costMicroUsd = 0;
+    let more = { tokens: 0, costMicroUsd: 0 };
+    if (demand !== undefined && hasBudget(quotas)) {
+      const price = demandPrice(prices, demand);
+      costMicroUsd = demandCost(price, sizes, demand);
+      const longer = { ...sizes, outputTokens: sizes.outputTokens + assumedOutputTokens };
+      const moreMicroUsd = demandCost(price, longer, demand) - costMicroUsd;
+      more = { tokens: assumedOutputTokens, costMicroUsd: moreMicroUsd };
+    }
+    const claim: Claim = { id, quotas, tokens, costMicroUsd };
+    const given = {
+      sizes,
+      more,
+      outputTokens: more.tokens === 0 || capped ? Infinity : sizes.outputTokens,
+    };
+    if (quotas.length === 0) {
+      return new Admission(parts, claim, { ...given, headers: [], from: store });
+    }
+    const { answer, from } = await ask(claim);
+    if (answer.kind === "refused") throw toRefusal(answer);
+    const headers = toLimitHeaders(answer.levels);
+    return new Admission(parts, claim, { ...given, headers, from });
+  };
+}
+
+function demandPrice(prices: PriceBook, { model }: Demand): Price {
+  const price = prices.find(model);
+  if (price !== undefined) return price;
+  const what = model === undefined ? "Name a model" : `The price of "${model}" is not known`;
+  const message = `${what}: your access has a budget. Operators can add prices to the settings.`;
+  throw new GatewayError("model_price_unknown", message, { param: "model" });
+}
+
+function demandCost(price: Price, sizes: Sizes, { serviceTier }: Demand): number {
+  const costMicroUsd = worstCostMicroUsd(price, sizes, serviceTier);
+  if (costMicroUsd !== undefined) return costMicroUsd;
+  const what = `The price of this model's service tier "${serviceTier}" is not known`;
+  const message = `${what}: your access has a budget.`;
+  throw new GatewayError("model_price_unknown", message, { param: "service_tier" });
+}
+
+function toUnavailable(error: unknown): GatewayError {
+  if (!(error instanceof StoreError)) throw error;
+  const message = "The gateway cannot look up what you have used; try again.";
+  return new GatewayError("store_unavailable", message, { retryAfterMs: 1_000, cause: error });
+}

@@ -1,0 +1,110 @@
+// A call's demand, read from its JSON; and the usage of a stream, asked for where its client did
+// not ask.
+import { JsonMembers, wrongValue } from "../http/json-members.ts";
+import { nameOf, type JsonValue, type JsonVisitor, type Member } from "../http/json-value.ts";
+import type { Edit } from "../http/splice.ts";
+import type { Parameters } from "../openai/parameters.ts";
+import type { Demand } from "./demand.ts";
+
+/** Members, below the outermost, that bring an image, a sound or a file, or link to one. */
+const MEDIA = ["image_url", "url", "data", "file_data", "file_id"];
+/** Shorter ones are links and names, and may count as text. */
+const GIVEN_BYTES = 1_024;
+
+export class JsonDemand implements JsonVisitor {
+  readonly names: ReadonlySet<string>;
+  readonly #parameters: Parameters;
+  readonly #members: JsonMembers;
+  readonly #media: ReadonlySet<string>;
+  #prompts = 0;
+  #mediaCount = 0;
+  #mediaBytes = 0;
+  #includeUsage: Member | undefined;
+  #optionsEmpty = false;
+
+  constructor(parameters: Parameters) {
+    const { outputCaps, choices, serviceTier, streamsUsage, prompts } = parameters;
+    const members = new Set([
+      "model",
+      ...outputCaps,
+      ...choices,
+      ...(serviceTier ? ["service_tier"] : []),
+      ...(streamsUsage ? ["stream", "stream_options"] : []),
+      ...(prompts ? ["prompt"] : []),
+    ]);
+    this.#parameters = parameters;
+    this.#media = new Set(parameters.refers ? MEDIA : []);
+    this.#members = new JsonMembers(members);
+    this.names = new Set([...members, ...this.#media, ...(streamsUsage ? ["include_usage"] : [])]);
+  }
+
+  member(name: string): void {
+    this.#members.meet(name);
+  }
+
+  value({ path, ...member }: JsonValue): void {
+    const [first = "", second] = path;
+    if (path.length === 1) this.#members.set(first, member);
+    else if (path.length > 2 || first === "input") this.#weigh(nameOf(path), member);
+    if (path.length !== 2) return;
+    if (first === "prompt" && member.kind !== "literal") this.#prompts++;
+    if (first !== "stream_options" || second !== "include_usage") return;
+    if (this.#includeUsage !== undefined) throw wrongValue("include_usage", "is there twice");
+    this.#includeUsage = member;
+  }
+
+  empty(path: readonly string[]): void {
+    if (path.length === 1 && path[0] === "stream_options") this.#optionsEmpty = true;
+  }
+
+  /** @throws GatewayError 400 for what two readers could read in two ways. */
+  end(): Demand {
+    const { outputCaps, choices } = this.#parameters;
+    const given = (name: string): boolean => this.#members.given(name) !== undefined;
+    const counts = (names: readonly string[]): readonly number[] =>
+      names.filter(given).map((name) => this.#members.count(name));
+    const caps = counts(outputCaps);
+    return {
+      model: this.#members.text("model"),
+      serviceTier: this.#members.text("service_tier"),
+      outputCap: caps.length > 0 ? Math.max(...caps) : undefined,
+      choices: Math.max(1, ...counts(choices)) * Math.max(1, this.#prompts),
+      media: this.#mediaCount,
+      mediaBytes: this.#mediaBytes,
+    };
+  }
+
+  /**
+   * Asks for the usage of a stream, if there is one and its client did not.
+   * @param root where a member can be put in front.
+   */
+  askForUsage(root: { readonly inside: number }): Edit | undefined {
+    const { kind, text } = this.#members.given("stream") ?? {};
+    if (kind !== "literal" || text !== "true") return undefined;
+    const options = this.#members.get("stream_options");
+    const asked = `"include_usage":true`;
+    // In front of the others, of which there is one at least: `stream`.
+    if (options === undefined) return insert(root.inside, `"stream_options":{${asked}},`);
+    if (options.kind === "literal") return replace(options, `{${asked}}`);
+    if (options.kind !== "object") return undefined; // OpenAI will refuse it.
+    const usage = this.#includeUsage;
+    if (usage === undefined) {
+      return insert(options.start + 1, this.#optionsEmpty ? asked : `${asked},`);
+    }
+    return usage.kind === "literal" && usage.text !== "true" ? replace(usage, "true") : undefined;
+  }
+
+  #weigh(name: string, { kind, start, end }: Member): void {
+    if (!this.#media.has(name) || kind !== "text") return;
+    this.#mediaCount++;
+    if (end - start > GIVEN_BYTES) this.#mediaBytes += end - start;
+  }
+}
+
+function insert(at: number, text: string): Edit {
+  return { start: at, end: at, text };
+}
+
+function replace({ start, end }: Member, text: string): Edit {
+  return { start, end, text };
+}
