@@ -1,0 +1,186 @@
+// What one party has used of its quota. Rates are counted by GCRA (the generic cell rate algorithm
+// of ATM Forum TM 4.1): for each how long it takes until all that was taken has drained. Not the
+// moment, which in months of a monotonic clock loses the digits that high rates need.
+import { BUDGET_PERIODS, type BudgetPeriod } from "../config/config.ts";
+import { endOf, startOf } from "./period.ts";
+import type { Claim, Level, Levels, Quota, Refused, Used } from "./store.ts";
+
+const MINUTE_MS = 60_000;
+/** For those who have to wait for others' calls, whose end nobody knows. */
+const HELD_MS = 1_000;
+/** What sums of fractions may be off by. */
+const SLACK_MS = 1e-6;
+
+/** The two clocks of one moment: monotonic for rates, UTC for budgets. */
+export interface Moment {
+  readonly elapsedMs: number;
+  readonly nowMs: number;
+}
+
+/** What is set aside for a call, and when that has drained from its rate of tokens. */
+export interface Held extends Used {
+  readonly drainedAtMs: number;
+}
+
+type Refusal = Omit<Refused, "kind" | "levels" | "scope">;
+
+export class Account {
+  /** When the two below were true. */
+  #atMs = 0;
+  #requestsMs = 0;
+  #tokensMs = 0;
+  #open = 0;
+  #heldTokens = 0;
+  #heldMicroUsd = 0;
+  readonly #spent = new Spending();
+
+  /** Why a claim cannot be had; nothing if it can. Changes nothing. */
+  refuse(quota: Quota, claim: Claim, { elapsedMs, nowMs }: Moment): Refusal | undefined {
+    this.#drain(elapsedMs);
+    return (
+      this.#refuseOpen(quota) ??
+      this.#refuseRequest(quota) ??
+      this.#refuseTokens(quota, claim.tokens) ??
+      this.#refuseMoney(quota, claim.costMicroUsd, nowMs)
+    );
+  }
+
+  /** To be called for what was not refused. */
+  take(quota: Quota, { tokens, costMicroUsd }: Claim, { elapsedMs }: Moment): Held {
+    this.#drain(elapsedMs);
+    this.#open++;
+    this.#heldTokens += tokens;
+    this.#heldMicroUsd += costMicroUsd;
+    const { requestsPerMinute, tokensPerMinute } = quota;
+    if (requestsPerMinute !== undefined) this.#requestsMs += MINUTE_MS / requestsPerMinute;
+    if (tokensPerMinute !== undefined) this.#tokensMs += (tokens * MINUTE_MS) / tokensPerMinute;
+    return { tokens, costMicroUsd, drainedAtMs: elapsedMs + this.#tokensMs };
+  }
+
+  hold(costMicroUsd: number): void {
+    this.#heldMicroUsd += costMicroUsd;
+  }
+
+  settle(quota: Quota, held: Held, used: Used, { elapsedMs, nowMs }: Moment): void {
+    this.#drain(elapsedMs);
+    this.#open--;
+    this.#heldTokens -= held.tokens;
+    this.#heldMicroUsd -= held.costMicroUsd;
+    this.#spent.add(used.costMicroUsd, nowMs);
+    if (quota.tokensPerMinute === undefined) return;
+    const moreMs = ((used.tokens - held.tokens) * MINUTE_MS) / quota.tokensPerMinute;
+    // What has drained meanwhile is not given back: it would be somebody's second burst.
+    const leftMs = Math.max(0, held.drainedAtMs - elapsedMs);
+    this.#tokensMs = Math.max(0, this.#tokensMs + Math.max(moreMs, -leftMs));
+  }
+
+  /** What a call of an earlier process has cost. */
+  spend(costMicroUsd: number, atMs: number): void {
+    this.#spent.add(costMicroUsd, atMs);
+  }
+
+  levels({ requestsPerMinute, tokensPerMinute }: Quota, { elapsedMs }: Moment): Levels {
+    this.#drain(elapsedMs);
+    return {
+      requests: toLevel(requestsPerMinute, this.#requestsMs),
+      tokens: toLevel(tokensPerMinute, this.#tokensMs),
+    };
+  }
+
+  /** Whether a new account would do as well. */
+  isForgettable({ elapsedMs, nowMs }: Moment): boolean {
+    this.#drain(elapsedMs);
+    const drained = this.#requestsMs + this.#tokensMs === 0;
+    return drained && this.#open === 0 && this.#spent.isForgettable(nowMs);
+  }
+
+  #drain(elapsedMs: number): void {
+    const passedMs = elapsedMs - this.#atMs;
+    this.#atMs = elapsedMs;
+    this.#requestsMs = Math.max(0, this.#requestsMs - passedMs);
+    this.#tokensMs = Math.max(0, this.#tokensMs - passedMs);
+  }
+
+  #refuseOpen({ concurrentRequests: limit }: Quota): Refusal | undefined {
+    if (limit === undefined || this.#open < limit) return undefined;
+    return { rule: "concurrentRequests", limit, wanted: 1, left: 0, held: true, waitMs: HELD_MS };
+  }
+
+  #refuseRequest({ requestsPerMinute: limit }: Quota): Refusal | undefined {
+    if (limit === undefined) return undefined;
+    const waitMs = toWait(this.#requestsMs, MINUTE_MS / limit);
+    if (waitMs === 0) return undefined;
+    return { rule: "requestsPerMinute", limit, wanted: 1, left: 0, held: false, waitMs };
+  }
+
+  #refuseTokens({ tokensPerMinute: limit }: Quota, wanted: number): Refusal | undefined {
+    if (limit === undefined) return undefined;
+    const cost = (wanted * MINUTE_MS) / limit;
+    const waitMs = toWait(this.#tokensMs, cost);
+    if (waitMs === 0) return undefined;
+    const left = toLevel(limit, this.#tokensMs).remaining;
+    const rule = "tokensPerMinute";
+    if (wanted > limit) return { rule, limit, wanted, left, held: false, waitMs: undefined };
+    const held = toWait(this.#tokensMs - (this.#heldTokens * MINUTE_MS) / limit, cost) === 0;
+    return { rule, limit, wanted, left, held, waitMs: held ? Math.min(HELD_MS, waitMs) : waitMs };
+  }
+
+  #refuseMoney({ budgets = [] }: Quota, wanted: number, nowMs: number): Refusal | undefined {
+    for (const { per, limitMicroUsd: limit } of budgets) {
+      const spent = this.#spent.of(per, nowMs);
+      const left = limit - spent - this.#heldMicroUsd;
+      // What is spent is spent, also for a call that would cost nothing.
+      if (wanted <= left && spent < limit) continue;
+      const held = wanted <= limit - spent && spent < limit;
+      const never = wanted > limit || per === "total";
+      const waitMs = held ? HELD_MS : never ? undefined : endOf(per, nowMs) - nowMs;
+      return { rule: "budget", limit, wanted, left: Math.max(0, left), held, waitMs, per };
+    }
+    return undefined;
+  }
+}
+
+/** How long until so much more fits into a minute. */
+function toWait(takenMs: number, costMs: number): number {
+  const over = Math.max(takenMs, 0) + costMs - MINUTE_MS;
+  return over > SLACK_MS ? over : 0;
+}
+
+function toLevel(limit: number, takenMs: number): Level;
+function toLevel(limit: number | undefined, takenMs: number): Level | undefined;
+function toLevel(limit: number | undefined, takenMs: number): Level | undefined {
+  if (limit === undefined) return undefined;
+  const free = ((MINUTE_MS - takenMs + SLACK_MS) * limit) / MINUTE_MS;
+  return { limit, remaining: Math.max(0, Math.floor(free)), resetMs: takenMs };
+}
+
+/** Money by period. A period that is over stays over, whatever the clock says later. */
+class Spending {
+  readonly #microUsd: Record<BudgetPeriod, number> = { hour: 0, day: 0, month: 0, total: 0 };
+  readonly #startMs: Record<BudgetPeriod, number> = { hour: 0, day: 0, month: 0, total: 0 };
+  #asked = false;
+
+  of(per: BudgetPeriod, nowMs: number): number {
+    if (per === "total") this.#asked = true;
+    this.#turn(per, nowMs);
+    return this.#microUsd[per];
+  }
+
+  add(costMicroUsd: number, nowMs: number): void {
+    for (const per of BUDGET_PERIODS) {
+      this.#turn(per, nowMs);
+      this.#microUsd[per] += costMicroUsd;
+    }
+  }
+
+  isForgettable(nowMs: number): boolean {
+    return this.of("month", nowMs) === 0 && !(this.#asked && this.#microUsd.total > 0);
+  }
+
+  #turn(per: BudgetPeriod, nowMs: number): void {
+    const start = startOf(per, nowMs);
+    if (start <= this.#startMs[per]) return;
+    this.#startMs[per] = start;
+    this.#microUsd[per] = 0;
+  }
+}
