@@ -7,6 +7,7 @@ RUN ["npm", "ci", "--ignore-scripts"]
 COPY tsconfig.json ./
 COPY src ./src
 RUN ["npm", "run", "build"]
+RUN ["mkdir", "/data"]
 
 # Node and what it links to: no shell, no package manager, nothing to keep patched but Node.
 FROM gcr.io/distroless/nodejs24-debian13:nonroot
@@ -14,6 +15,8 @@ FROM gcr.io/distroless/nodejs24-debian13:nonroot
 # a process that owns the directory can put other code in the place of its own.
 COPY package.json /app/
 COPY --from=build /app/dist /app/dist
+# For DATA_DIR=/data: a volume that is mounted there belongs to whom the directory belongs.
+COPY --from=build --chown=65532:65532 /data /data
 WORKDIR /app
 # A published port cannot reach a process that listens on the container's own loopback.
 ENV NODE_ENV=production HOST=0.0.0.0

@@ -26,7 +26,12 @@ import { InFlight } from "./pipeline/in-flight.ts";
 import { report } from "./pipeline/report.ts";
 import { serve, type Stages } from "./pipeline/serve.ts";
 import { tunnel } from "./pipeline/tunnel.ts";
+import { createAdmit } from "./quota/admit.ts";
+import { PriceBook } from "./quota/price-book.ts";
 import type { Secret } from "./secret.ts";
+import { openStore } from "./store/open.ts";
+import type { Store } from "./store/store.ts";
+import { hideSecrets } from "./telemetry/hide-secrets.ts";
 import { createStdoutLog, redact, type Log } from "./telemetry/log.ts";
 import { Agent } from "./upstream/agent.ts";
 import { createAttempt, type Fetch } from "./upstream/attempt.ts";
@@ -34,13 +39,11 @@ import { createDial } from "./upstream/dial.ts";
 
 export { mintToken, type Grant, type MintedToken } from "./access/tokens.ts";
 export type { Clock, Timer } from "./clock.ts";
-export type { Config, ConfigInput, Limits } from "./config/config.ts";
+export type { Config, ConfigInput, Limits, LimitsInput } from "./config/config.ts";
 export { ConfigError, type Problem } from "./config/reader.ts";
 export type { ErrorCode, ErrorEnvelope } from "./errors.ts";
 export type { Log, LogFields } from "./telemetry/log.ts";
-
-/** A message may quote a path of 16 KiB. */
-const MESSAGE_LIMIT = 1_000;
+export type * from "./store/store.ts";
 
 /** What an embedder may replace. */
 export interface Parts {
@@ -49,6 +52,8 @@ export interface Parts {
   readonly fetch?: Fetch;
   /** Instead of JSON lines on stdout. */
   readonly log?: Log;
+  /** Instead of the one that `store` in the settings describes; closed with the gateway. */
+  readonly store?: Store;
 }
 
 export interface Gateway {
@@ -58,7 +63,7 @@ export interface Gateway {
   readonly upgrade: (req: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /**
    * Listens on a server of its own, at `server.host` and `server.port`.
-   * @throws Node's own errors, such as EADDRINUSE.
+   * @throws Node's own errors, such as EADDRINUSE, and one for a directory that is not writable.
    */
   listen(): Promise<{ readonly url: string; readonly port: number }>;
   /** Takes no new calls, waits `server.drainSeconds` for the open ones, then ends them. */
@@ -80,6 +85,7 @@ export class OpenAIGateway implements Gateway {
   readonly #secrets: readonly Secret[];
   readonly #log: Log;
   readonly #cors: Cors;
+  readonly #store: Store;
   readonly #admin: Admin;
   readonly #turns = new Turns();
   readonly #inFlight: InFlight;
@@ -88,25 +94,27 @@ export class OpenAIGateway implements Gateway {
   readonly #agent: Agent | undefined;
   #closer: Closer | undefined;
 
-  constructor(config: Config, { clock = systemClock, fetch, log }: Parts) {
-    const [upstream] = config.upstreams;
+  constructor(config: Config, { clock = systemClock, fetch, log, store }: Parts) {
     this.#config = config;
     this.#clock = clock;
     this.#secrets = secretsOf(config);
     this.#log = log ?? createStdoutLog(config.log.level, this.#secrets, clock);
     this.#cors = createCors(config.cors);
-    this.#admin = createAdmin(config, clock);
+    this.#store = store ?? openStore(config.store, clock, this.#log.warn);
+    this.#admin = createAdmin({ config, clock, store: this.#store });
     this.#inFlight = new InFlight(config.server.maxConcurrentRequests);
-    const hidden = "this runtime hides its fetch agent: calls are cut after 300 s without a byte";
-    if (fetch === undefined) this.#agent = new Agent(config.timeouts, () => this.#log.warn(hidden));
+    if (fetch === undefined) this.#agent = new Agent(config.timeouts, this.#log.warn);
+    const prices = new PriceBook(config.prices, clock);
     this.#stages = {
       config,
       clock,
+      prices,
+      admit: createAdmit(config.store, this.#store, prices, clock),
       inFlight: this.#inFlight,
       allowance: new Allowance(config.server.maxHeldBytes),
       identify: createIdentify(config, clock, globalThis.fetch),
-      attempt: createAttempt(upstream, fetch ?? globalThis.fetch, this.#agent),
-      dial: createDial(upstream, config.timeouts),
+      attempt: createAttempt(config.upstreams[0], fetch ?? globalThis.fetch, this.#agent),
+      dial: createDial(config.upstreams[0], config.timeouts),
     };
   }
 
@@ -124,6 +132,7 @@ export class OpenAIGateway implements Gateway {
   async listen(): Promise<{ readonly url: string; readonly port: number }> {
     const { server: settings } = this.#config;
     if (this.#closer !== undefined) throw new Error("This gateway listens already.");
+    await this.#store.ready;
     const server = createHttpServer(settings, {
       request: (req, res, invite = () => {}) => this.#begin(req, res, invite),
       upgrade: this.upgrade,
@@ -145,6 +154,7 @@ export class OpenAIGateway implements Gateway {
     // Until here it listened, so that probes and balancers could see it drain.
     await this.#closer?.close(this.#clock);
     await this.#agent?.close();
+    await this.#store.close();
   }
 
   #begin(req: IncomingMessage, res: ServerResponse, invite: () => void): void {
@@ -165,12 +175,12 @@ export class OpenAIGateway implements Gateway {
       await this.#route(exchange, target, req, res, invite);
       exchange.status = res.statusCode;
     } catch (thrown) {
-      exchange.error = this.#hideSecrets(toGatewayError(thrown), req);
+      exchange.error = this.#clean(thrown, req);
       exchange.status = res.headersSent ? res.statusCode : exchange.error.status;
       if (!res.headersSent) answerError(res, exchange.error);
     }
     dropRest(req, this.#clock);
-    // It may be from the path, where a client may have put its key by mistake.
+    // A client may have put its key there by mistake.
     exchange.model &&= redact(exchange.model, sentCredentials(req.headers));
     report(exchange, this.#log, this.#clock);
   }
@@ -193,23 +203,17 @@ export class OpenAIGateway implements Gateway {
       this.#cors.checkOrigin(req);
       await serve({ exchange, req, res, invite, target: route.target }, this.#stages);
     } else if (route.kind === "admin") {
-      exchange.route = toAdminRoute(exchange.method, route.path);
-      await this.#admin(req, res, route.path, invite);
+      exchange.route = toAdminRoute(exchange.method, route.target.path);
+      await this.#admin(req, res, route.target, invite);
     } else {
       exchange.route = `${exchange.method} ${route.path}`;
-      route.page(res, this.#inFlight);
+      const { draining } = this.#inFlight;
+      route.page(res, { draining, problem: this.#store.problem });
     }
   }
 
-  /** Messages may repeat what a client sent, and it may have put its key anywhere. */
-  #hideSecrets(error: GatewayError, req: IncomingMessage): GatewayError {
-    const { code, message, details } = error;
-    const secrets = [...this.#secrets, ...sentCredentials(req.headers)];
-    const hidden = redact(message, secrets);
-    const clean = hidden.length > MESSAGE_LIMIT ? `${hidden.slice(0, MESSAGE_LIMIT)}…` : hidden;
-    const param = details.param && redact(details.param, secrets);
-    if (clean === message && param === details.param) return error;
-    return new GatewayError(code, clean, { ...details, ...(param !== undefined && { param }) });
+  #clean(thrown: unknown, { headers }: IncomingMessage): GatewayError {
+    return hideSecrets(toGatewayError(thrown), [...this.#secrets, ...sentCredentials(headers)]);
   }
 
   /** `#receive` for a WebSocket's handshake. */
@@ -225,7 +229,7 @@ export class OpenAIGateway implements Gateway {
       if (route.kind !== "api") throw new GatewayError("invalid_request", "Nothing to upgrade to.");
       await tunnel({ exchange, req, socket, head, target: route.target }, this.#stages);
     } catch (thrown) {
-      exchange.error = this.#hideSecrets(toGatewayError(thrown), req);
+      exchange.error = this.#clean(thrown, req);
       if (exchange.status === undefined) writeRaw(socket, exchange.error);
       else socket.destroy();
       exchange.status ??= exchange.error.status;

@@ -11,6 +11,7 @@ import type { Config } from "./config/config.ts";
 import { loadConfig } from "./config/load.ts";
 import { secretsOf } from "./config/secrets.ts";
 import { ConfigError, toLine } from "./config/reader.ts";
+import { GatewayError } from "./errors.ts";
 import {
   LIMIT_FLAGS,
   SETTINGS,
@@ -26,6 +27,7 @@ const COMMANDS: Readonly<Record<string, (commandLine: CommandLine) => Promise<vo
   check,
   health,
   key: (commandLine) => print(describeNewKey(commandLine)),
+  usage,
   token: (commandLine) => print(describeNewToken(commandLine, NO_UPSTREAM)),
   help: () => print(help()),
 };
@@ -75,7 +77,14 @@ async function start(commandLine: CommandLine): Promise<void> {
   if (mock !== undefined)
     log.info("mock: answers are made up here, no key is used, nothing is spent");
   else if (isOpen(config)) log.warn(describeOpenness(config));
-  log.info(`listening on ${url}`, { version: version(), node: process.version });
+  const store = describeStore(config.store);
+  log.info(`listening on ${url}`, { version: version(), node: process.version, store });
+}
+
+/** Where it is kept what callers have used. */
+function describeStore({ redis, dataDir }: Config["store"]): string {
+  if (redis !== undefined) return "Redis";
+  return dataDir ?? "memory alone: what callers have used is forgotten with this process";
 }
 
 function isOpen({ access }: Config): boolean {
@@ -132,6 +141,19 @@ async function health(commandLine: CommandLine): Promise<void> {
   });
 }
 
+/** Prints what was spent. */
+async function usage(commandLine: CommandLine): Promise<void> {
+  const { describeUsage, readUsage } = await import("./cli/usage.ts");
+  const { config } = loadConfig(commandLine, NO_UPSTREAM);
+  try {
+    const summary = await readUsage(config, commandLine.options);
+    print(commandLine.json ? `${JSON.stringify(summary, null, 2)}\n` : describeUsage(summary));
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+    fail(2, error.message);
+  }
+}
+
 function toReachable(host: string): string {
   if (host === "0.0.0.0") return "127.0.0.1";
   return host === "::" ? "::1" : host;
@@ -140,10 +162,10 @@ function toReachable(host: string): string {
 function help(): string {
   const flags = SETTINGS.map(({ name, about, secret }) => {
     const flag = secret === true ? "" : `--${toFlag(name)}`;
-    return `  ${name.padEnd(22)} ${flag.padEnd(20)} ${about}\n`;
+    return `  ${name.padEnd(22)} ${flag.padEnd(22)} ${about}\n`;
   });
   const names = LIMIT_FLAGS.map(({ flag }) => `[--${flag} …]`);
-  const limitFlags = [names.slice(0, 4), names.slice(4, 7), names.slice(7)]
+  const limitFlags = [names.slice(0, 4), names.slice(4, 7), names.slice(7, 10), names.slice(10)]
     .map((line) => `             ${line.join(" ")}`)
     .join("\n");
   return `openai-gateway ${version()}: puts OpenAI behind a browser or mobile app and keeps the key.
@@ -158,13 +180,15 @@ Commands:
   token USER mint a short-lived token from TOKEN_SECRET
              [--policy NAME] [--expires-in SECONDS] and limits that narrow the policy:
 ${limitFlags}
+  usage      what was spent, from DATA_DIR or REDIS_URL
+             [--by caller,model,day] [--from 2026-11-01] [--to 2026-11-23] [--json]
   health     exit with 0 if the gateway on this host and port is alive
   help       this text
 
 Options:
   --mock          answer from a built-in imitation of OpenAI: no key, nothing spent
   --config FILE   settings file; default gateway.json if there is one (GATEWAY_CONFIG)
-  --json          let check print JSON
+  --json          let check and usage print JSON
   -h, --help      this text
   -v, --version   the version
 

@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { ENDPOINT_CLASSES, INFERENCE_CLASSES, type ConfigInput } from "../src/config/config.ts";
 import { describe } from "../src/config/describe.ts";
 import { parseConfig } from "../src/config/parse.ts";
+import { PRICE_UNITS } from "../src/config/prices.ts";
 import { SETTINGS, toFlag } from "../src/config/settings.ts";
 import { ADMIN_ROUTES } from "../src/endpoints/admin.ts";
 import { API_PREFIXES, PAGES } from "../src/endpoints/routes.ts";
@@ -101,8 +102,16 @@ const EVERYTHING: ConfigInput = {
       maxBodyBytes: 1,
       origins: [],
       safetyIdentifier: true,
+      requestsPerMinute: 1,
+      tokensPerMinute: 1,
+      concurrentRequests: 1,
+      budget: "5/day",
+      shared: { budget: "100/month" },
+      perAddress: { requestsPerMinute: 1 },
     },
   },
+  prices: { "my-model": { input: 1 } },
+  store: { redisUrl: "redis://127.0.0.1", dataDir: "data" },
   admin: { key: "admin-0123456789abcdef" },
 };
 
@@ -112,7 +121,7 @@ test("the settings tables have every setting, its flag and its path, and no othe
     .trim()
     .split("\n")
     .map((line) => line.trim().split(/\s/)[0] ?? "")
-    .map((path) => path.replace(/\[\d+\]/g, "[0]"));
+    .map((path) => path.replace(/\[\d+\]/g, "[0]").replace(/^prices\..*/, "prices"));
   const [limits, settings] = split(leaves, (path) => path.startsWith("policies."));
   const named = SETTINGS.map(({ path }) => path);
 
@@ -122,7 +131,9 @@ test("the settings tables have every setting, its flag and its path, and no othe
   );
   assert.deepEqual(
     column("field").toSorted(),
-    limits.map((path) => path.replace("policies.default.", "")).toSorted(),
+    limits
+      .map((path) => path.replace("policies.default.", "").replace(/^(\w+)\..*/, "$1"))
+      .toSorted(),
   );
   const documented = rows("Settings").map(([name = "", flag = "", path = ""]) => {
     return [name, flag, path].map((cell) => codes(cell).join());
@@ -135,17 +146,21 @@ test("the settings tables have every setting, its flag and its path, and no othe
   );
 });
 
-test("the limits that do not exist are refused, as the page says", () => {
-  const [, sentence = ""] = /A policy or token that names ([^]*?) is refused/.exec(README) ?? [];
-  const [, ...absent] = codes(sentence.replace(/^/, "`none`"));
+test("everything that may have a price is named, and the fields that others have together", () => {
+  const [, , , , prices = ""] = rows("Settings").find(([, , path]) => path === "`prices`") ?? [];
+  const [, fields = ""] = rows("What callers may ask").find(([name]) => name === "`shared`") ?? [];
 
-  assert.ok(absent.length > 2, "the page names none");
-  for (const name of absent) {
-    const settings = { ...EVERYTHING, policies: { default: { [name]: 1 } } };
-    assert.throws(() => parseConfig(settings), {
-      message: `policies.default.${name}: unknown setting`,
-    });
-  }
+  assert.deepEqual(
+    codes(prices).filter((code) => /^\w+$/.test(code)),
+    Object.keys(PRICE_UNITS),
+  );
+  const policies = {
+    default: { shared: Object.fromEntries(codes(fields).map((name) => [name, 1])) },
+  };
+  assert.throws(() => parseConfig({ ...EVERYTHING, policies }), {
+    message: /^policies\.default\.shared\.budget: expected [^\n]*, got 1$/,
+  });
+  assert.equal(codes(fields).length, 4);
 });
 
 test("the issuers of the page are accepted as they are written", () => {
@@ -174,7 +189,7 @@ test("the error table is the code's, but for what is never sent", () => {
 test("the routes are the code's", () => {
   const documented = codes(
     rows("Routes")
-      .slice(1, 7)
+      .slice(1, 8)
       .map(([route]) => route)
       .join(),
   );
@@ -259,11 +274,12 @@ test("every curl example answers as promised, against the mock", async (t) => {
     answers.push((await promisify(execFile)("sh", ["-c", command], { env })).stdout);
   }
 
-  const [chat = "", stream = "", minted = "", trouble = ""] = answers;
-  assert.equal(answers.length, 4);
+  const [chat = "", stream = "", minted = "", usage = "", trouble = ""] = answers;
+  assert.equal(answers.length, 5);
   assert.match(JSON.parse(chat).choices[0].message.content, /Hello!/);
   assert.match(stream, /^event: response\.created\n[^]*event: response\.completed\ndata: .*\n\n$/);
   assert.deepEqual(Object.keys(JSON.parse(minted)), ["token", "expiresAt"]);
+  assert.deepEqual(JSON.parse(usage).by, ["caller", "model"]);
   assert.match(trouble, /^HTTP\/1\.1 429 [^]*"code":"rate_limit_exceeded"/);
 });
 

@@ -10,13 +10,31 @@ import { GatewayError } from "../errors.ts";
 import { Allowance } from "../http/allowance.ts";
 import { RequestBody } from "../http/body.ts";
 import { sendJson } from "../http/respond.ts";
+import type { Target } from "../http/target.ts";
+import { StoreError, type Store } from "../store/store.ts";
+import { parseUsageQuery, summarize } from "../usage/summary.ts";
 
 const BODY_LIMIT_BYTES = 64 * 1024;
 const BODY_TIMEOUT_MS = 10_000;
 
+/** What the routes may ask. */
+export interface AdminParts {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly store: Store;
+}
+
+/** A call of somebody who may. */
+interface AdminCall extends AdminParts {
+  readonly query: URLSearchParams;
+  readonly readJson: () => Promise<unknown>;
+}
+
 /** By method and path. */
-const ROUTES: ReadonlyMap<string, (raw: unknown, config: Config, clock: Clock) => unknown> =
-  new Map([["POST /admin/tokens", mintToken]]);
+const ROUTES: ReadonlyMap<string, (call: AdminCall) => Promise<unknown>> = new Map([
+  ["POST /admin/tokens", mintToken],
+  ["GET /admin/usage", readUsage],
+]);
 
 export const ADMIN_ROUTES: readonly string[] = [...ROUTES.keys()];
 
@@ -29,14 +47,15 @@ export function toAdminRoute(method: string, path: string): string {
 export type Admin = (
   req: IncomingMessage,
   res: ServerResponse,
-  path: string,
+  target: Target,
   /** Sends `100 Continue`, where the client waits for it. */
   invite: () => void,
 ) => Promise<void>;
 
-export function createAdmin(config: Config, clock: Clock): Admin {
+export function createAdmin(parts: AdminParts): Admin {
+  const { config, clock } = parts;
   const key = config.admin && digest(config.admin.key.reveal());
-  return async (req, res, path, invite) => {
+  return async (req, res, { path, search }, invite) => {
     const [, given = ""] = /^Bearer +(\S+) *$/i.exec(req.headers.authorization ?? "") ?? [];
     const route = ROUTES.get(`${req.method} ${path}`);
     const allowed = key !== undefined && timingSafeEqual(key, digest(given));
@@ -45,17 +64,19 @@ export function createAdmin(config: Config, clock: Clock): Admin {
       throw new GatewayError("unknown_url", `Unknown request URL: ${what}.`);
     }
     checkOrigin(req);
-    const answer = route(await readJson(req, invite, clock), config, clock);
+    const query = new URLSearchParams(search);
+    const answer = await route({ ...parts, query, readJson: () => readJson(req, invite, clock) });
     res.setHeader("cache-control", "no-store");
     sendJson(res, 200, answer);
   };
 }
 
-function mintToken(raw: unknown, config: Config, clock: Clock): unknown {
+async function mintToken({ readJson, config, clock }: AdminCall): Promise<unknown> {
   const { tokens } = config.access ?? {};
   if (tokens === undefined) {
     throw new GatewayError("unknown_url", "No tokens are minted here: TOKEN_SECRET is not set.");
   }
+  const raw = await readJson();
   try {
     return mint(parseGrant(raw, config), toSecretKey(tokens.secret.reveal()), clock);
   } catch (error) {
@@ -64,6 +85,17 @@ function mintToken(raw: unknown, config: Config, clock: Clock): unknown {
     const [first] = error.problems;
     const message = error.message.replaceAll("\n", "; ");
     throw new GatewayError("invalid_request", message, { param: first?.where ?? "" });
+  }
+}
+
+async function readUsage({ query, clock, store }: AdminCall): Promise<unknown> {
+  const asked = parseUsageQuery(query, clock.now());
+  try {
+    return summarize(await store.usage(asked.from, asked.to), asked);
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    const message = `The record cannot be read now: ${error.message}`;
+    throw new GatewayError("store_unavailable", message, { retryAfterMs: 1_000, cause: error });
   }
 }
 

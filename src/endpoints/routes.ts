@@ -7,9 +7,11 @@ import type { Target } from "../http/target.ts";
 /** Both, so that an SDK's base URL may be either. */
 export const API_PREFIXES = ["/api/openai/v1", "/v1"] as const;
 
-/** What the routes may ask. */
+/** What the pages may ask. */
 export interface Health {
   readonly draining: boolean;
+  /** What is not as it should be, though calls are served. */
+  readonly problem: string | undefined;
 }
 
 type Page = (res: ServerResponse, health: Health) => void;
@@ -18,13 +20,13 @@ type Page = (res: ServerResponse, health: Health) => void;
 export const PAGES: ReadonlyMap<string, Page> = new Map([
   ["/", (res) => sendText(res, 200, "Welcome to the OpenAI Reverse Proxy!")],
   ["/healthz", (res) => sendJson(res, 200, { status: "ok" })],
-  ["/readyz", (res, { draining }) => sendReadiness(res, draining)],
+  ["/readyz", (res, health) => sendReadiness(res, health)],
 ]);
 
 export type Route =
   /** OpenAI's API; the target is the rest, below the prefix. */
   | { readonly kind: "api"; readonly target: Target }
-  | { readonly kind: "admin"; readonly path: string }
+  | { readonly kind: "admin"; readonly target: Target }
   | { readonly kind: "page"; readonly path: string; readonly page: Page };
 
 /** The operator's part: no page of another origin gets to see any of it. */
@@ -39,7 +41,7 @@ export function findRoute(method: string, target: Target): Route {
   if (prefix !== undefined) {
     return { kind: "api", target: { path: path.slice(prefix.length), search } };
   }
-  if (isPrivate(target)) return { kind: "admin", path };
+  if (isPrivate(target)) return { kind: "admin", target };
   const page = PAGES.get(path);
   if (page === undefined) {
     throw new GatewayError("unknown_url", `Unknown request URL: ${method} ${path}.`);
@@ -51,7 +53,9 @@ export function findRoute(method: string, target: Target): Route {
   return { kind: "page", path, page };
 }
 
-function sendReadiness(res: ServerResponse, draining: boolean): void {
+/** Without its store a gateway stays ready: else one store took all of them out at once. */
+function sendReadiness(res: ServerResponse, { draining, problem }: Health): void {
   if (draining) res.setHeader("connection", "close");
-  sendJson(res, draining ? 503 : 200, { status: draining ? "draining" : "ready" });
+  const status = problem === undefined ? "ready" : "degraded";
+  sendJson(res, draining ? 503 : 200, { status: draining ? "draining" : status });
 }

@@ -73,6 +73,11 @@ export class RequestBody {
     return this.#keeping;
   }
 
+  /** Whether all of it has come. */
+  get complete(): boolean {
+    return this.#ended;
+  }
+
   /** There will be no other pass: what was kept is forgotten, and nobody watches any more. */
   release(): void {
     this.#watched = false;

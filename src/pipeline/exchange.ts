@@ -5,8 +5,8 @@ import type { Caller } from "../access/caller.ts";
 import type { Clock } from "../clock.ts";
 import type { GatewayError } from "../errors.ts";
 import type { Asked } from "../openai/endpoints.ts";
-import { findModel } from "../openai/model.ts";
 import type { Reply } from "../upstream/attempt.ts";
+import type { Total } from "./bill.ts";
 
 export interface Exchange {
   readonly id: string;
@@ -18,8 +18,10 @@ export interface Exchange {
   caller?: string;
   /** The name of the caller's policy. */
   policy?: string;
-  /** As the path or OpenAI's answer names it. */
+  /** As the path, the request or OpenAI's answer names it. */
   model?: string | undefined;
+  /** What the call came to. */
+  total?: Total;
   status?: number;
   requestBytes: number;
   responseBytes: number;
@@ -65,11 +67,14 @@ export function noteAnswer(exchange: Exchange, reply: Reply, clock: Clock): void
 }
 
 export function noteChunk(exchange: Exchange, chunk: Uint8Array, clock: Clock): void {
-  if (exchange.firstByteAt === undefined) {
-    exchange.firstByteAt = clock.elapsed();
-    exchange.model ??= findModel(chunk);
-  }
+  exchange.firstByteAt ??= clock.elapsed();
   exchange.responseBytes += chunk.length;
+}
+
+export function noteTotal(exchange: Exchange, total: Total | undefined): void {
+  if (total === undefined) return;
+  exchange.total = total;
+  exchange.model ??= total.model;
 }
 
 /** `Server-Timing` (W3C), written with the headers: milliseconds until now, ours and OpenAI's. */

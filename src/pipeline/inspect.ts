@@ -1,4 +1,5 @@
 // A body seen through the rules of its caller's policy: refused, or passed on as they change it.
+// And what the call demands, where that is counted.
 import { FormRules } from "../access/form-rules.ts";
 import { JsonRules } from "../access/json-rules.ts";
 import type { Caller } from "../access/caller.ts";
@@ -6,8 +7,12 @@ import { GatewayError } from "../errors.ts";
 import { Superseded, type RequestBody } from "../http/body.ts";
 import { FormScanner, parseBoundary } from "../http/form-scan.ts";
 import { JsonScanner } from "../http/json-scan.ts";
+import { nameOf, type JsonValue, type JsonVisitor } from "../http/json-value.ts";
 import { growthOf, splice, type Edit } from "../http/splice.ts";
 import type { Parameters } from "../openai/parameters.ts";
+import type { Demand } from "../quota/demand.ts";
+import { FormDemand } from "../quota/form-demand.ts";
+import { JsonDemand } from "../quota/json-demand.ts";
 import type { IncomingHttpHeaders } from "node:http";
 
 /** What goes up of a body. */
@@ -16,6 +21,10 @@ export interface Outgoing {
   pass(): AsyncIterable<Uint8Array>;
   /** How much longer it is than what came. */
   readonly growthBytes: number;
+  /** Where the caller's policy counts tokens or money. */
+  readonly demand: Demand | undefined;
+  /** The gateway has asked for the usage of the stream, and its client has not. */
+  readonly hidesUsage: boolean;
 }
 
 const JSON_TYPE = /^application\/json\s*(?:;\s*charset="?utf-?8"?\s*)?$/i;
@@ -36,25 +45,34 @@ export async function inspect(
   refuse: (error: unknown) => void,
 ): Promise<Outgoing | undefined> {
   if (parameters === undefined) return body && pristine(body);
+  const counted = caller.policy.metered && !parameters.free;
   const json = new JsonRules(caller, parameters);
-  const needsForm = new FormRules(caller, parameters).names.size > 0;
-  if (json.names.size === 0 && !needsForm) return body && pristine(body);
+  const needsForm = counted || new FormRules(caller, parameters).names.size > 0;
+  const needsJson = counted || json.names.size > 0;
+  if (!needsJson && !needsForm) return body && pristine(body);
   if (body === undefined) {
     throw new GatewayError("invalid_request", "Send a body: your access is held to what is in it.");
   }
 
-  const format = toFormat(headers, parameters.formats);
-  if (format === "json") return json.names.size > 0 ? inspectJson(body, json) : pristine(body);
-  return needsForm ? inspectForm(body, caller, parameters, headers, refuse) : pristine(body);
+  if (toFormat(headers, parameters.formats) === "json") {
+    if (!needsJson) return pristine(body);
+    return inspectJson(body, json, counted ? new JsonDemand(parameters) : undefined);
+  }
+  if (!needsForm) return pristine(body);
+  return inspectForm(body, { caller, parameters, counted }, headers, refuse);
 }
 
 function pristine(body: RequestBody): Outgoing {
-  return { pass: () => body.pass(), growthBytes: 0 };
+  return { pass: () => body.pass(), growthBytes: 0, demand: undefined, hidesUsage: false };
 }
 
-function changed(pass: () => AsyncIterable<Uint8Array>, edits: readonly Edit[]): Outgoing {
-  if (edits.length === 0) return { pass, growthBytes: 0 };
-  return { pass: () => splice(pass(), edits), growthBytes: growthOf(edits) };
+function changed(
+  pass: () => AsyncIterable<Uint8Array>,
+  edits: readonly Edit[],
+  demand: Demand | undefined,
+): Outgoing {
+  const edited = edits.length === 0 ? pass : () => splice(pass(), edits);
+  return { pass: edited, growthBytes: growthOf(edits), demand, hidesUsage: false };
 }
 
 function toFormat(headers: IncomingHttpHeaders, formats: Parameters["formats"]): "json" | "form" {
@@ -69,37 +87,80 @@ function toFormat(headers: IncomingHttpHeaders, formats: Parameters["formats"]):
   throw new GatewayError("unsupported_media_type", `Send the body as ${wanted}.`);
 }
 
-async function inspectJson(body: RequestBody, rules: JsonRules): Promise<Outgoing> {
-  const scanner = new JsonScanner(rules);
+async function inspectJson(
+  body: RequestBody,
+  rules: JsonRules,
+  demand: JsonDemand | undefined,
+): Promise<Outgoing> {
+  const scanner = new JsonScanner(demand === undefined ? rules : both(rules, demand));
   for await (const chunk of body.look()) scanner.push(chunk);
-  const edits = rules.end(scanner.end());
-  return changed(() => body.pass(), edits);
+  const root = scanner.end();
+  const edits = rules.end(root);
+  const usage = demand?.askForUsage(root);
+  const outgoing = changed(() => body.pass(), usage ? [...edits, usage] : edits, demand?.end());
+  return { ...outgoing, hidesUsage: usage !== undefined };
+}
+
+function both(one: JsonVisitor, other: JsonVisitor): JsonVisitor {
+  const visitors = [one, other];
+  const wanting = (path: readonly string[]): readonly JsonVisitor[] =>
+    visitors.filter(({ names }) => names.has(nameOf(path)));
+  return {
+    names: new Set([...one.names, ...other.names]),
+    member: (name) => visitors.forEach((visitor) => visitor.member(name)),
+    value: (value: JsonValue) => wanting(value.path).forEach((visitor) => visitor.value(value)),
+    empty: (path) => wanting(path).forEach((visitor) => visitor.empty?.(path)),
+  };
+}
+
+interface FormCall {
+  readonly caller: Caller;
+  readonly parameters: Parameters;
+  /** Whether what it demands is counted. */
+  readonly counted: boolean;
+}
+
+/** A form's rules and its demand, which are told of the same fields. */
+class FormReading {
+  readonly rules: FormRules;
+  readonly demand: FormDemand | undefined;
+  readonly scanner: FormScanner;
+
+  constructor({ caller, parameters, counted }: FormCall, boundary: string) {
+    const rules = new FormRules(caller, parameters);
+    const demand = counted ? new FormDemand(parameters) : undefined;
+    const names = new Set([...rules.names, ...(demand?.names ?? [])]);
+    this.rules = rules;
+    this.demand = demand;
+    this.scanner = new FormScanner(boundary, names, (name, value) => {
+      if (rules.names.has(name)) rules.found(name, value);
+      if (demand?.names.has(name)) demand.found(name, value);
+    });
+  }
+
+  get settled(): boolean {
+    return this.rules.settled && this.demand?.settled !== false;
+  }
 }
 
 async function inspectForm(
   body: RequestBody,
-  caller: Caller,
-  parameters: Parameters,
+  call: FormCall,
   { "content-type": type = "" }: IncomingHttpHeaders,
   refuse: (error: unknown) => void,
 ): Promise<Outgoing> {
   const boundary = parseBoundary(type);
-  const begin = () => {
-    const rules = new FormRules(caller, parameters);
-    return { rules, scanner: new FormScanner(boundary, rules.names, rules.found) };
-  };
-
-  const { rules, scanner } = begin();
-  if (!rules.settled) {
+  const reading = new FormReading(call, boundary);
+  if (!reading.settled) {
     for await (const chunk of body.look()) {
-      scanner.push(chunk);
-      if (rules.settled) break;
+      reading.scanner.push(chunk);
+      if (reading.settled) break;
     }
-    rules.end();
+    reading.rules.end();
   }
 
   async function* guard(): AsyncGenerator<Uint8Array, void, undefined> {
-    const { rules, scanner } = begin();
+    const { rules, scanner } = new FormReading(call, boundary);
     let checked: Uint8Array | undefined;
     try {
       for await (const chunk of body.pass()) {
@@ -116,5 +177,5 @@ async function inspectForm(
     // Held back until here: without it no form is whole.
     if (checked !== undefined) yield checked;
   }
-  return changed(guard, rules.toEdits(boundary));
+  return changed(guard, reading.rules.toEdits(boundary), reading.demand?.end());
 }

@@ -24,6 +24,7 @@ export async function showModels(reply: Reply, policy: Policy, asked: Asked): Pr
   return {
     ...reply,
     headers: [...headers, "content-length", String(body.length)],
+    contentLength: body.length,
     body: (async function* () {
       yield body;
     })(),

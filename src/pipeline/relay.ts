@@ -4,24 +4,46 @@ import type { GatewayError } from "../errors.ts";
 import { StreamTail } from "../http/sse.ts";
 import type { Operation } from "../openai/endpoints.ts";
 import { StreamErrorWriter } from "../openai/stream-error.ts";
-import type { Reply } from "../upstream/attempt.ts";
+import { isEventStream, type Reply } from "../upstream/attempt.ts";
 import { toFailure } from "../upstream/failure.ts";
 import type { Watch } from "./watch.ts";
 
-/** Only looks at the bytes that pass. */
-export type Meter = (chunk: Uint8Array) => void;
+/** Sees the bytes that pass. */
+export interface Tap {
+  /** @returns what the client gets of them. */
+  push(chunk: Uint8Array): readonly Uint8Array[];
+  /** @returns what was held back until now. */
+  end(): readonly Uint8Array[];
+  /** Whether something has to be done before the client gets what was pushed last. */
+  readonly due: boolean;
+  /** @throws GatewayError where the reply has to end here. */
+  pay(): Promise<void>;
+  /** The reply is over, but its client does not know yet. */
+  settle(): Promise<void>;
+}
+
+export interface Passage {
+  readonly watch: Watch;
+  readonly tap: Tap;
+  /** Is told of every piece that goes to the client. */
+  readonly passed: (piece: Uint8Array) => void;
+  readonly operation: Operation | undefined;
+}
 
 /** @throws GatewayError when the reply broke off; once its status is sent, the client knows. */
 export async function relay(
   reply: Reply,
   res: ServerResponse,
-  watch: Watch,
-  meter: Meter,
-  operation: Operation | undefined,
+  { watch, tap, passed, operation }: Passage,
 ): Promise<void> {
   const stream = isEventStream(reply) ? new EventStream(operation) : undefined;
   const begin = (): void => {
     if (!res.headersSent) res.writeHead(reply.status, [...reply.headers]);
+  };
+  const send = (piece: Uint8Array): boolean => {
+    passed(piece);
+    stream?.push(piece);
+    return res.write(piece);
   };
   if (stream !== undefined) {
     res.setHeader("x-accel-buffering", "no"); // nginx would hold events back.
@@ -32,13 +54,15 @@ export async function relay(
   try {
     watch.waitFor("nextPiece");
     for await (const chunk of reply.body) {
+      const pieces = tap.push(chunk);
+      if (tap.due) await tap.pay();
       begin(); // Until here a broken answer can still be a whole error.
-      meter(chunk);
-      stream?.push(chunk);
-      if (!res.write(chunk)) await until("drain", res, watch);
+      for (const piece of pieces) if (!send(piece)) await until("drain", res, watch);
       watch.waitFor("nextPiece");
     }
+    await tap.settle();
     begin();
+    for (const piece of tap.end()) send(piece);
     res.end();
     await until("finish", res, watch);
   } catch (thrown) {
@@ -102,8 +126,4 @@ function until(event: "drain" | "finish", res: ServerResponse, watch: Watch): Pr
 
 function toReason(thrown: unknown, { aborted, reason }: AbortSignal): GatewayError {
   return toFailure(aborted ? reason : thrown).error;
-}
-
-function isEventStream({ contentType }: Reply): boolean {
-  return contentType.toLowerCase().startsWith("text/event-stream");
 }

@@ -21,6 +21,7 @@ export function report(exchange: Exchange, log: Log, clock: Clock): void {
     caller: exchange.caller,
     policy: exchange.policy,
     model: exchange.model,
+    ...describeTotal(exchange.total),
     requestBytes: exchange.requestBytes,
     responseBytes: exchange.responseBytes,
     durationMs: round(now - startedAt),
@@ -31,6 +32,20 @@ export function report(exchange: Exchange, log: Log, clock: Clock): void {
     upstreamRequestId: exchange.upstreamRequestId,
     ...describe(error),
   });
+}
+
+/** Nothing where nothing was used. */
+function describeTotal(total: Exchange["total"]): LogFields {
+  if (total === undefined || total.usage.inputTokens + total.costMicroUsd === 0) return {};
+  const { usage, costMicroUsd, estimated } = total;
+  return {
+    inputTokens: usage.inputTokens,
+    cachedInputTokens: usage.cachedInputTokens || undefined,
+    outputTokens: usage.outputTokens,
+    costMicroUsd,
+    estimated: estimated || undefined,
+    clamped: usage.clamped || undefined,
+  };
 }
 
 function describe(error: Exchange["error"]): LogFields {

@@ -1,11 +1,10 @@
-// The life of an API call: nine verbs, in this order. `receive` is behind us, in gateway.ts; admit,
-// look up and settle wait for limits, cache and budgets.
+// The life of an API call: nine verbs, in this order. `receive` is behind us, in gateway.ts; `look
+// up` waits for a cache.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { authorize } from "../access/authorize.ts";
 import type { Caller } from "../access/caller.ts";
 import type { Identify } from "../access/identify.ts";
 import type { Policy } from "../access/policy.ts";
-import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { GatewayError, toGatewayError } from "../errors.ts";
 import type { Allowance } from "../http/allowance.ts";
@@ -16,12 +15,15 @@ import { findOperation } from "../openai/endpoints.ts";
 import type { ApiCall, Attempt } from "../upstream/attempt.ts";
 import type { Dial } from "../upstream/dial.ts";
 import { forward } from "../upstream/forward.ts";
+import { admit, type Costing } from "./admit.ts";
+import type { Bill } from "./bill.ts";
 import {
   noteAnswer,
   noteAsked,
   noteAttempt,
   noteCaller,
   noteChunk,
+  noteTotal,
   toServerTiming,
   type Exchange,
 } from "./exchange.ts";
@@ -35,9 +37,8 @@ import { Watch } from "./watch.ts";
 const KEEP_BYTES = 1024 * 1024;
 
 /** What the steps need beside the call itself. */
-export interface Stages {
+export interface Stages extends Costing {
   readonly config: Config;
-  readonly clock: Clock;
   readonly inFlight: InFlight;
   readonly allowance: Allowance;
   readonly identify: Identify;
@@ -62,6 +63,7 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
   const { config, clock, inFlight } = stages;
   const watch = new Watch(clock, config.timeouts, res);
   let body: RequestBody | undefined;
+  let bill: Bill | undefined;
   try {
     inFlight.begin(watch);
     const asked = findOperation(exchange.method, target.path);
@@ -77,17 +79,25 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
       watch.cancel(toGatewayError(error));
     });
 
+    bill = await admit({ exchange, headers: req.headers, asked, caller, outgoing, body }, stages);
+    for (const [name, value] of bill.headers) res.setHeader(name, value);
+
     watch.waitFor("firstByte");
     const call = toCall(received, caller, outgoing, watch.signal);
     const again = (): boolean => body?.replayable ?? true;
     const answer = await forward(call, noting(exchange, stages), again, clock);
     body?.release();
-    const reply = await showModels(answer, caller.policy, asked);
+    const reply = bill.open(await showModels(answer, caller.policy, asked));
     noteAnswer(exchange, reply, clock);
 
     res.setHeader("server-timing", toServerTiming(exchange, clock));
-    await relay(reply, res, watch, (chunk) => noteChunk(exchange, chunk, clock), asked.operation);
+    const passed = (piece: Uint8Array): void => noteChunk(exchange, piece, clock);
+    await relay(reply, res, { watch, tap: bill, passed, operation: asked.operation });
+  } catch (thrown) {
+    await bill?.settle(toGatewayError(thrown));
+    throw thrown;
   } finally {
+    noteTotal(exchange, bill?.total);
     exchange.requestBytes = body?.bytes ?? 0;
     body?.discard();
     watch.end();
@@ -130,14 +140,14 @@ function toCall(
   signal: AbortSignal,
 ): ApiCall {
   // Realtime's way to say it, which a client may have tried.
-  const headers = {
-    ...received,
-    ...(safetyIdentifier !== undefined && { "openai-safety-identifier": safetyIdentifier }),
-  };
+  const named = { ...received, "openai-safety-identifier": safetyIdentifier };
+  const headers = safetyIdentifier === undefined ? received : named;
   if (outgoing === undefined) return { method, target, headers, signal, body: undefined };
-  const length = Number(headers["content-length"]) + outgoing.growthBytes;
+  const { growthBytes } = outgoing;
+  const length = Number(headers["content-length"]) + growthBytes;
   // NaN where the client sends in chunks, whose length nobody has to know.
-  const sent = length > 0 ? { ...headers, "content-length": String(length) } : headers;
+  const grown = growthBytes !== 0 && length > 0;
+  const sent = grown ? { ...headers, "content-length": String(length) } : headers;
   return { method, target, headers: sent, signal, body: () => outgoing.pass() };
 }
 

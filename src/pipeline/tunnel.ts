@@ -2,10 +2,13 @@
 import { STATUS_CODES, type IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { authorize } from "../access/authorize.ts";
+import { toGatewayError } from "../errors.ts";
 import { isWritable } from "../http/headers.ts";
 import type { Target } from "../http/target.ts";
 import { join } from "../http/upgrade.ts";
 import { findOperation } from "../openai/endpoints.ts";
+import { admit } from "./admit.ts";
+import type { Bill } from "./bill.ts";
 import { noteAsked, noteAttempt, noteCaller, type Exchange } from "./exchange.ts";
 import type { Stages } from "./serve.ts";
 import { Watch } from "./watch.ts";
@@ -27,6 +30,7 @@ export async function tunnel(received: ReceivedSocket, stages: Stages): Promise<
   const { exchange, req, socket, head, target } = received;
   const { config, clock, inFlight } = stages;
   const watch = new Watch(clock, config.timeouts, socket);
+  let bill: Bill | undefined;
   try {
     inFlight.begin(watch);
     const asked = findOperation("WEBSOCKET", target.path);
@@ -37,21 +41,29 @@ export async function tunnel(received: ReceivedSocket, stages: Stages): Promise<
 
     authorize(caller.policy, asked, target, req.headers);
 
+    bill = await admit({ exchange, headers: req.headers, asked, caller }, stages);
+
     watch.waitFor("firstByte");
     noteAttempt(exchange, clock);
     const { response, socket: upstream } = await stages.dial(target, req.headers, watch.signal);
     exchange.answeredAt = clock.elapsed();
     exchange.status = response.statusCode ?? 0;
-    if (upstream === undefined) return await decline(socket, response, exchange);
+    const left = bill.headers.map(([name, value]) => `${name}: ${value}\r\n`).join("");
+    if (upstream === undefined) return await decline(socket, response, exchange, left);
 
-    socket.write(toHead(response, exchange, "connection: Upgrade\r\nupgrade: websocket\r\n"));
+    const upgraded = "connection: Upgrade\r\nupgrade: websocket\r\n";
+    socket.write(toHead(response, exchange, upgraded + left));
     if (head.length > 0) socket.unshift(head);
     watch.end(); // A conversation may be silent for long, and either side may end it.
     const bytes = await join(socket, upstream, clock, watch.signal);
     exchange.requestBytes = bytes.client;
     exchange.responseBytes = bytes.upstream;
     watch.signal.throwIfAborted();
+  } catch (thrown) {
+    await bill?.settle(toGatewayError(thrown));
+    throw thrown;
   } finally {
+    await bill?.settle(undefined, exchange.status);
     watch.end();
     inFlight.end(watch);
   }
@@ -62,9 +74,11 @@ async function decline(
   socket: Duplex,
   response: IncomingMessage,
   exchange: Exchange,
+  left: string,
 ): Promise<void> {
   const type = response.headers["content-type"] ?? "application/json";
-  socket.write(toHead(response, exchange, `connection: close\r\ncontent-type: ${type}\r\n`));
+  const own = `connection: close\r\ncontent-type: ${type}\r\n${left}`;
+  socket.write(toHead(response, exchange, own));
   for await (const chunk of response) {
     exchange.responseBytes += chunk.length;
     socket.write(chunk);

@@ -25,22 +25,23 @@ export function createDispatcher(timeouts: Config["timeouts"]): Dispatcher | und
   return undefined;
 }
 
+const HIDDEN = "this runtime hides its fetch agent: calls are cut after 300 s without a byte";
+
 /** Made with the first call, as it makes Node load undici: some 15 ms of a start. */
 export class Agent {
   readonly #timeouts: Config["timeouts"];
-  readonly #missing: () => void;
+  readonly #warn: (message: string) => void;
   #made: { readonly dispatcher: Dispatcher | undefined } | undefined;
 
-  /** @param missing is told once, where the runtime does not offer a dispatcher. */
-  constructor(timeouts: Config["timeouts"], missing: () => void) {
+  constructor(timeouts: Config["timeouts"], warn: (message: string) => void) {
     this.#timeouts = timeouts;
-    this.#missing = missing;
+    this.#warn = warn;
   }
 
   get dispatcher(): Dispatcher | undefined {
     if (this.#made === undefined) {
       this.#made = { dispatcher: createDispatcher(this.#timeouts) };
-      if (this.#made.dispatcher === undefined) this.#missing();
+      if (this.#made.dispatcher === undefined) this.#warn(HIDDEN);
     }
     return this.#made.dispatcher;
   }

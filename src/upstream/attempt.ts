@@ -24,9 +24,15 @@ export interface Reply {
   /** Name and value by turns, safe to write. */
   readonly headers: readonly string[];
   readonly contentType: string;
+  /** Of the bytes as they come here; nothing where nobody said. */
+  readonly contentLength: number | undefined;
   /** OpenAI's own id of the call. */
   readonly requestId: string | undefined;
   readonly body: AsyncIterable<Uint8Array>;
+}
+
+export function isEventStream({ contentType }: Pick<Reply, "contentType">): boolean {
+  return contentType.toLowerCase().startsWith("text/event-stream");
 }
 
 export type Outcome =
@@ -90,9 +96,16 @@ function toReply(response: Response, signal: AbortSignal): Reply {
     status,
     headers: toClientHeaders(response),
     contentType: headers.get("content-type") ?? "",
+    contentLength: toLength(response),
     requestId: headers.get("x-request-id") ?? undefined,
     body: body === null ? NOTHING : toPieces(body, signal),
   };
+}
+
+function toLength({ headers }: Response): number | undefined {
+  const length = headers.get("content-length");
+  // Of the coded bytes, where fetch has undone a coding.
+  return length === null || headers.has("content-encoding") ? undefined : Number(length);
 }
 
 /**

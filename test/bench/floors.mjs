@@ -4,9 +4,10 @@
 // share the second. Ratios are of two programs in turn in this one run.
 import { fork, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, readdirSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import { Agent, get, request } from "node:http";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -17,6 +18,13 @@ const FLOOR = [join(ROOT, "test/bench/floor.mjs")];
 const CAN_PIN = spawnSync("taskset", ["-c", "0", "true"]).status === 0;
 const TICKS_PER_SECOND = 100; // USER_HZ on Linux
 const ROUNDS = 5;
+const SMALL_BODY = Buffer.from(
+  JSON.stringify({
+    model: "gpt-4o-mini",
+    messages: [{ role: "user", content: "Say hello in a few words." }],
+    max_tokens: 100,
+  }),
+);
 
 const upstream = fork(join(ROOT, "test/bench/upstream.mjs"));
 const closings = [];
@@ -37,6 +45,7 @@ try {
   await measureCancellation();
   await measureFirstByte();
   await measureCalls();
+  await measureLimits();
   measureSize();
   print();
 } finally {
@@ -173,8 +182,34 @@ async function measureCalls() {
   );
 }
 
-async function callsPerCpuSecond(script) {
-  const program = await start(script);
+/** The same gateway with and without limits, budget and journal. */
+async function measureLimits() {
+  const dataDir = mkdtempSync(join(tmpdir(), "gateway-bench-"));
+  const limits = {
+    REQUESTS_PER_MINUTE: "1000000000",
+    TOKENS_PER_MINUTE: "1000000000",
+    CONCURRENT_REQUESTS: "1000000",
+    BUDGET: "1000000/day",
+    DATA_DIR: dataDir,
+  };
+  const ratios = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const without = await callsPerCpuSecond(GATEWAY);
+    ratios.push((await callsPerCpuSecond(GATEWAY, limits)) / without);
+  }
+  rmSync(dataDir, { recursive: true });
+  const ratio = median(ratios);
+  row(
+    "calls per CPU second with limits, budget and journal against without",
+    "≥ 0.9 ×",
+    "",
+    `${ratio.toFixed(2)} ×`,
+    ratio >= 0.9,
+  );
+}
+
+async function callsPerCpuSecond(script, settings = {}) {
+  const program = await start(script, settings);
   const agent = new Agent({ keepAlive: true, maxSockets: 32 });
   const load = async (calls) => {
     let left = calls;
@@ -257,7 +292,7 @@ async function freePort() {
 }
 
 /** Milliseconds to the first byte of the answer, which is read to its end. */
-function call(port, path, body = Buffer.from('{"model":"m","messages":[]}'), agent = sequential) {
+function call(port, path, body = SMALL_BODY, agent = sequential) {
   const startedAt = performance.now();
   return new Promise((resolve, reject) => {
     const headers = { "content-type": "application/json", "content-length": body.length };

@@ -4,8 +4,9 @@ import { createServer } from "node:http";
 const SMALL = JSON.stringify({
   id: "chatcmpl-1",
   object: "chat.completion",
-  model: "m",
-  text: "x".repeat(240),
+  model: "gpt-4o-mini",
+  text: "x".repeat(160),
+  usage: { prompt_tokens: 12, completion_tokens: 34, total_tokens: 46 },
 });
 
 const server = createServer((req, res) => {

@@ -88,10 +88,12 @@ test("check says who may call and where that is set, and hides every secret", as
     ["access.anonymous", "gateway.json", "demo"],
     ["policies.default.endpoints", "default", inference],
     ["policies.default.models", "ALLOWED_MODELS", "gpt-5*"],
+    ["policies.default.assumedOutputTokens", "default", "4096"],
     ["policies.demo.endpoints", "default", inference],
     ["policies.demo.models", "gateway.json", "gpt-4o-mini"],
     ["policies.demo.maxOutputTokens", "gateway.json", "200"],
     ["policies.demo.storedState", "gateway.json", "false"],
+    ["policies.demo.assumedOutputTokens", "default", "4096"],
     ["admin.key", "ADMIN_KEY", "[secret]"],
   ]);
   assert.equal(json.code, 0, json.stderr);
@@ -106,6 +108,50 @@ test("check says who may call and where that is set, and hides every secret", as
   for (const { stdout, stderr } of [plain, json]) {
     assert.doesNotMatch(stdout + stderr, /Seeded\.|0123456789abcdef/);
   }
+});
+
+test("check shows limits, budgets, prices and the store as they would be written", async (t) => {
+  const shared = { budget: [{ usd: 100, per: "month" }, "$0.5/hour"] };
+  const settings = {
+    policies: {
+      "1.5": { budget: { usd: 0.000001, per: "total" }, perAddress: { budget: "2/day" } },
+    },
+    prices: { "gpt-4.1": { input: 0.3, output: 1.2 }, "own/*": { audioHour: 0 } },
+    store: { keepDays: 7, whenDown: { limits: "closed" } },
+  };
+
+  const { code, stdout, stderr } = await runCli(t, {
+    args: ["check", "--tokens-per-minute", "40000"],
+    env: { OPENAI_API_KEY: KEY, BUDGET: "$5/day,20/month", DATA_DIR: "./data" },
+    files: {
+      "gateway.json": JSON.stringify({
+        ...settings,
+        policies: { ...settings.policies, default: { shared } },
+      }),
+    },
+  });
+
+  assert.equal(code, 0, stderr);
+  const rows = stdout.split("\n").map((line) => line.trim().split(/ {2,}/));
+  const shown = rows.filter(([name = ""]) => /^(?:policies|prices|store)/.test(name));
+  assert.deepEqual(
+    shown.filter(([name = ""]) => !/endpoints|assumed/.test(name)),
+    [
+      ["policies.default.tokensPerMinute", "--tokens-per-minute", "40000"],
+      ["policies.default.budget", "BUDGET", "5/day, 20/month"],
+      ["policies.default.shared.budget", "gateway.json", "100/month, 0.5/hour"],
+      ["policies.1.5.budget", "gateway.json", "0.000001/total"],
+      ["policies.1.5.perAddress.budget", "gateway.json", "2/day"],
+      ["prices.gpt-4.1.input", "gateway.json", "0.3"],
+      ["prices.gpt-4.1.output", "gateway.json", "1.2"],
+      ["prices.own/*.audioHour", "gateway.json", "0"],
+      ["store.dataDir", "DATA_DIR", "./data"],
+      ["store.keepDays", "gateway.json", "7"],
+      ["store.sync", "default", "interval"],
+      ["store.whenDown.limits", "gateway.json", "closed"],
+      ["store.whenDown.budgets", "default", "closed"],
+    ],
+  );
 });
 
 test("check --json prints them as one JSON document, and asks for no key beside --mock", async (t) => {

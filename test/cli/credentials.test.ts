@@ -137,6 +137,8 @@ test("token takes a policy, a lifetime and every limit", (t) => {
     ...["--max-output-tokens", "500", "--max-choices", "1", "--tools", "function"],
     ...["--stored-state", "false", "--service-tiers", "auto", "--max-body-bytes", "1000"],
     ...["--origins", "https://app.example.com", "--safety-identifier", "true"],
+    ...["--requests-per-minute", "3", "--tokens-per-minute", "1000"],
+    ...["--concurrent-requests", "1", "--budget", "0.5/day,$2/total"],
   ];
   const files = { "gateway.json": '{"policies":{"user":{}}}' };
 
@@ -157,6 +159,13 @@ test("token takes a policy, a lifetime and every limit", (t) => {
     maxBodyBytes: 1_000,
     origins: ["https://app.example.com"],
     safetyIdentifier: true,
+    requestsPerMinute: 3,
+    tokensPerMinute: 1_000,
+    concurrentRequests: 1,
+    budget: [
+      { usd: 0.5, per: "day" },
+      { usd: 2, per: "total" },
+    ],
   });
 });
 
@@ -185,6 +194,13 @@ const WRONG_TOKENS = [
   [
     ["a", "--max-choices", "0"],
     ['limits.maxChoices: expected a whole number from 1 to 1000000000, got "0"'],
+  ],
+  [
+    ["a", "--budget", "5"],
+    [
+      "limits.budget: expected dollars for a period, " +
+        'such as 5/hour, 5/day, 5/month or 5/total, got "5"',
+    ],
   ],
   [["a", "--stored-state", "no"], ['limits.storedState: expected true or false, got "no"']],
   [
@@ -215,6 +231,16 @@ test("token takes a subject of 255 characters, and none of 256", (t) => {
     lines.join("\n"),
     /^subject: expected 1 to 255 characters, none a control, got a text$/,
   );
+});
+
+test("a limit's flag is the token's and no policy's, and a policy's variable is no token's", (t) => {
+  const env = { TOKEN_SECRET: SECRET, BUDGET: "9/day", REQUESTS_PER_MINUTE: "9" };
+
+  const plain = token(t, ["a"], { env });
+  const limited = token(t, ["a", "--budget", "0.5/day"], { env });
+
+  assert.equal(plain.claims["limits"], undefined);
+  assert.deepEqual(limited.claims["limits"], { budget: [{ usd: 0.5, per: "day" }] });
 });
 
 test("token takes no setting for a limit: --allowed-models would have narrowed nothing", (t) => {

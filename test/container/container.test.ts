@@ -45,12 +45,24 @@ describe("the image", { skip: reasonToSkip(), timeout: 90_000 }, () => {
   });
 
   test("adds to its base only the program, which the program cannot change", async () => {
-    const rest = image.added.filter((path) => !path.startsWith("app/dist/"));
-    const stats = await Promise.all(image.added.map((path) => stat(join(image.root, path))));
+    const program = image.added.filter((path) => path !== "data");
+    const rest = program.filter((path) => !path.startsWith("app/dist/"));
+    const stats = await Promise.all(program.map((path) => stat(join(image.root, path))));
 
     assert.deepEqual(rest.sort(), ["app", "app/dist", "app/package.json"]);
     assert.ok(image.added.includes("app/dist/index.js"));
     assert.ok(stats.every(({ uid, gid, mode }) => uid === 0 && gid === 0 && (mode & 0o022) === 0));
+  });
+
+  test("has an empty directory for a volume, which the program can write", async () => {
+    const { uid, gid } = await stat(join(image.root, "data"));
+
+    assert.ok(image.added.includes("data"), "it is not there");
+    assert.deepEqual(
+      image.added.filter((path) => path.startsWith("data/")),
+      [],
+    );
+    assert.deepEqual([uid, gid], [65_532, 65_532]);
   });
 
   test("answers on a read-only root without privileges, as PID 1", bounded, async (t) => {

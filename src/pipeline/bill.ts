@@ -1,0 +1,234 @@
+// What a call comes to: its reply is watched as it passes, and paid for once, however it ends.
+import type { Caller } from "../access/caller.ts";
+import type { GatewayError } from "../errors.ts";
+import { costMicroUsd, worstCostMicroUsd, type Sizes } from "../openai/cost.ts";
+import type { Parameters } from "../openai/parameters.ts";
+import { NO_USAGE, type Report, type Usage } from "../openai/usage.ts";
+import type { Admission } from "../quota/admit.ts";
+import { toSizes, type Demand } from "../quota/demand.ts";
+import type { PriceBook } from "../quota/price-book.ts";
+import type { CallRecord } from "../store/store.ts";
+import { isEventStream, type Reply } from "../upstream/attempt.ts";
+import { Meter } from "../usage/meter.ts";
+import { UsageHider } from "../usage/usage-hider.ts";
+import type { Clock } from "../clock.ts";
+import type { RequestBody } from "../http/body.ts";
+import { findModel } from "../openai/model.ts";
+
+/** How fast a model writes at most, of which nobody has seen anything yet. */
+const OUTPUT_TOKENS_PER_MS = 0.2;
+
+const LEFT: ReadonlySet<string> = new Set(["client_gone", "client_stalled"]);
+
+const NOTHING_ASKED: Demand = {
+  model: undefined,
+  serviceTier: undefined,
+  outputCap: undefined,
+  choices: 1,
+  media: 0,
+  mediaBytes: 0,
+};
+
+export interface BillParts {
+  readonly id: string;
+  /** `POST /chat/completions` */
+  readonly route: string;
+  readonly caller: Caller;
+  readonly admission: Admission;
+  /** What the operation takes. Nothing where it costs nothing. */
+  readonly parameters: Parameters | "unknown" | undefined;
+  readonly demand: Demand | undefined;
+  readonly hidesUsage: boolean;
+  readonly body: RequestBody | undefined;
+  readonly prices: PriceBook;
+  readonly clock: Clock;
+}
+
+/** What was used, and how sure that is. */
+export interface Total {
+  readonly usage: Usage;
+  readonly costMicroUsd: number;
+  readonly model: string | undefined;
+  readonly estimated: boolean;
+}
+
+export class Bill {
+  /** Once it is settled. */
+  total: Total | undefined;
+  readonly #parts: BillParts;
+  readonly #beganAt: number;
+  #reply: Reply | undefined;
+  #meter: Meter | undefined;
+  #hider: UsageHider | undefined;
+  #streams = false;
+  #answered = false;
+  #model: string | undefined;
+  #settled: Promise<void> | undefined;
+
+  constructor(parts: BillParts) {
+    this.#parts = parts;
+    this.#beganAt = parts.clock.elapsed();
+  }
+
+  /** How much is left, for the client to know. */
+  get headers(): Admission["headers"] {
+    return this.#parts.admission.headers;
+  }
+
+  /** @returns the reply with what is ours to tell. */
+  open(reply: Reply): Reply {
+    this.#reply = reply;
+    this.#watch(reply);
+    if (this.headers.length === 0) return reply;
+    return { ...reply, headers: withoutLimits(reply.headers) };
+  }
+
+  /** @returns what the client gets of it. */
+  push(chunk: Uint8Array): readonly Uint8Array[] {
+    this.#meter?.push(chunk);
+    if (!this.#answered) this.#model = findModel(chunk);
+    this.#answered = true;
+    return this.#hider?.push(chunk) ?? [chunk];
+  }
+
+  /** @returns what was held back until now. */
+  end(): readonly Uint8Array[] {
+    return this.#hider?.end() ?? [];
+  }
+
+  /**
+   * Whether something has to be done before the client gets what was pushed last: it may take that
+   * for the end, or it is more than was paid for.
+   */
+  get due(): boolean {
+    const { admission } = this.#parts;
+    if (this.#meter === undefined || this.#settled !== undefined) return false;
+    if (this.#meter.complete) return true;
+    // A whole answer is there already, and paid.
+    return this.#streams && this.#meter.outputTokens > admission.outputTokens;
+  }
+
+  /** @throws GatewayError 429 when no money is left for more. */
+  async pay(): Promise<void> {
+    if (this.#meter?.complete === true) await this.settle();
+    else await this.#parts.admission.extend();
+  }
+
+  /**
+   * To be called when the call is over, however it ended; what comes later changes nothing.
+   * Resolves when killing the process loses nothing of it.
+   */
+  settle(error?: GatewayError, status = this.#reply?.status ?? error?.status): Promise<void> {
+    this.#settled ??= this.#settle(error, status);
+    return this.#settled;
+  }
+
+  #watch(reply: Reply): void {
+    const { parameters, hidesUsage } = this.#parts;
+    // What failed costs nothing.
+    if (parameters === undefined || reply.status >= 400) return;
+    this.#meter = new Meter(reply);
+    this.#streams = isEventStream(reply);
+    if (hidesUsage && this.#streams) this.#hider = new UsageHider();
+  }
+
+  async #settle(error: GatewayError | undefined, status = 200): Promise<void> {
+    const { id, route, admission, caller } = this.#parts;
+    const total = this.#toTotal(error);
+    this.total = total;
+    const { usage, costMicroUsd } = total;
+    const { inputTokens, cachedInputTokens, outputTokens } = usage;
+    const record: CallRecord = {
+      id,
+      caller: caller.id,
+      policy: caller.policy.name,
+      route,
+      model: total.model,
+      status,
+      error: error?.code,
+      inputTokens,
+      cachedInputTokens,
+      outputTokens,
+      costMicroUsd,
+      estimated: total.estimated,
+    };
+    await admission.settle({ tokens: inputTokens + outputTokens, costMicroUsd }, record);
+  }
+
+  #toTotal(error: GatewayError | undefined): Total {
+    const { parameters, body } = this.#parts;
+    const report = this.#meter?.report();
+    const model = report?.model ?? this.#model ?? this.#asked();
+    if (report !== undefined) return this.#reported(report, model);
+    // What failed costs nothing; but whoever leaves has it made all the same.
+    const left = error !== undefined && LEFT.has(error.code) && body?.complete !== false;
+    const made = this.#reply === undefined ? left : this.#reply.status < 400;
+    if (made && typeof parameters === "object") return this.#estimate(parameters, model);
+    return { usage: NO_USAGE, costMicroUsd: 0, model, estimated: false };
+  }
+
+  /** Clients may ask for whatever they like: only what there is gets a name. */
+  #asked(): string | undefined {
+    const { demand, prices } = this.#parts;
+    const accepted = this.#reply !== undefined && this.#reply.status < 400;
+    return accepted || prices.find(demand?.model) !== undefined ? demand?.model : undefined;
+  }
+
+  /** OpenAI has said what was used. */
+  #reported(report: Report, model: string | undefined): Total {
+    const { parameters, admission } = this.#parts;
+    const costs = [report, ...report.others].map((each) => this.#costOf(each, report));
+    const known = costs.every((cost) => cost !== undefined);
+    const cost = known
+      ? costs.reduce<number>((sum, each) => sum + (each ?? 0), 0)
+      : admission.costMicroUsd;
+    const { usage } = report;
+    const sane = known && !usage.clamped;
+    // What cannot be is no reason to charge less.
+    const floor =
+      usage.clamped && typeof parameters === "object"
+        ? this.#estimate(parameters, model)
+        : undefined;
+    const costMicroUsd = Math.max(cost, floor?.costMicroUsd ?? 0);
+    return { usage, costMicroUsd, model, estimated: !sane };
+  }
+
+  #costOf({ usage, model }: Pick<Report, "usage" | "model">, whole: Report): number | undefined {
+    const { prices, demand } = this.#parts;
+    const price = prices.find(model) ?? prices.find(demand?.model);
+    const tier = whole.serviceTier ?? demand?.serviceTier;
+    return price && costMicroUsd(price, usage, tier);
+  }
+
+  /** Nobody has said: what was seen of it, at the dearest. */
+  #estimate({ output }: Parameters, model: string | undefined): Total {
+    const { prices, demand = NOTHING_ASKED } = this.#parts;
+    const sizes = { ...this.#sizes(output), ...this.#outputSeen(output) };
+    const price = prices.find(model) ?? prices.find(demand.model);
+    const cost = price && worstCostMicroUsd(price, sizes, demand.serviceTier);
+    const { inputTokens, outputTokens, audioMs = 0 } = sizes;
+    const usage = { ...NO_USAGE, inputTokens, outputTokens, audioMs };
+    return { usage, costMicroUsd: cost ?? 0, model, estimated: true };
+  }
+
+  #sizes(output: Parameters["output"]): Sizes {
+    const { admission, demand, caller, body } = this.#parts;
+    if (demand !== undefined) return admission.sizes;
+    const { limits, assumedOutputTokens } = caller.policy;
+    return toSizes(NOTHING_ASKED, output, body?.bytes, limits.maxOutputTokens, assumedOutputTokens);
+  }
+
+  /** Text shows how much of it there was; of the rest, what was set aside stands. */
+  #outputSeen(output: Parameters["output"]): Partial<Sizes> {
+    if (output !== "text") return {};
+    if (this.#meter?.begun === true) return { outputTokens: this.#meter.outputTokens };
+    const most = this.#sizes(output).outputTokens;
+    const writingMs = this.#parts.clock.elapsed() - this.#beganAt;
+    return { outputTokens: Math.min(most, Math.ceil(writingMs * OUTPUT_TOKENS_PER_MS)) };
+  }
+}
+
+/** OpenAI's are of the operator's account. */
+function withoutLimits(headers: readonly string[]): readonly string[] {
+  return headers.filter((_, index) => !headers[index - (index % 2)]?.startsWith("x-ratelimit-"));
+}

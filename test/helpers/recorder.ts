@@ -1,0 +1,31 @@
+// A store whose record a test can look at.
+import type { History, Entry, Spent } from "../../src/store/history.ts";
+import type { UsageRow } from "../../src/store/store.ts";
+import { MemoryStore } from "../../src/store/memory-store.ts";
+import { systemClock, type Clock } from "../../src/clock.ts";
+
+export class Recorder implements History {
+  readonly entries: Entry[] = [];
+  readonly problem = undefined;
+
+  restore(_tell: (spent: Spent) => void): void {}
+
+  async add(entry: Entry): Promise<void> {
+    this.entries.push(entry);
+  }
+
+  async rows(): Promise<readonly UsageRow[]> {
+    return [];
+  }
+
+  async close(): Promise<void> {}
+
+  get spentMicroUsd(): number {
+    return this.entries.reduce((sum, { costMicroUsd }) => sum + costMicroUsd, 0);
+  }
+}
+
+export function recordingStore(clock: Clock = systemClock) {
+  const record = new Recorder();
+  return { record, store: new MemoryStore(clock, record) };
+}
