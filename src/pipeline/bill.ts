@@ -79,8 +79,9 @@ export class Bill {
   open(reply: Reply): Reply {
     this.#reply = reply;
     this.#watch(reply);
-    if (this.headers.length === 0) return reply;
-    return { ...reply, headers: withoutLimits(reply.headers) };
+    if (this.headers.length === 0 && this.#hider === undefined) return reply;
+    const { headers } = reply;
+    return { ...reply, headers: headers.filter((_, at) => !this.#isOurs(headers[at - (at % 2)])) };
   }
 
   /** @returns what the client gets of it. */
@@ -130,6 +131,12 @@ export class Bill {
     this.#meter = new Meter(reply);
     this.#streams = isEventStream(reply);
     if (hidesUsage && this.#streams) this.#hider = new UsageHider();
+  }
+
+  /** OpenAI speaks of the operator's account, and of a stream with its usage. */
+  #isOurs(name = ""): boolean {
+    if (name === "content-length") return this.#hider !== undefined;
+    return this.headers.length > 0 && name.startsWith("x-ratelimit-");
   }
 
   async #settle(error: GatewayError | undefined, status = 200): Promise<void> {
@@ -226,9 +233,4 @@ export class Bill {
     const writingMs = this.#parts.clock.elapsed() - this.#beganAt;
     return { outputTokens: Math.min(most, Math.ceil(writingMs * OUTPUT_TOKENS_PER_MS)) };
   }
-}
-
-/** OpenAI's are of the operator's account. */
-function withoutLimits(headers: readonly string[]): readonly string[] {
-  return headers.filter((_, index) => !headers[index - (index % 2)]?.startsWith("x-ratelimit-"));
 }

@@ -1,5 +1,6 @@
 // A call's demand, read from its JSON; and the usage of a stream, asked for where its client did
 // not ask.
+import { GatewayError } from "../errors.ts";
 import { JsonMembers, wrongValue } from "../http/json-members.ts";
 import { nameOf, type JsonValue, type JsonVisitor, type Member } from "../http/json-value.ts";
 import type { Edit } from "../http/splice.ts";
@@ -8,6 +9,8 @@ import type { Demand } from "./demand.ts";
 
 /** Members, below the outermost, that bring an image, a sound or a file, or link to one. */
 const MEDIA = ["image_url", "url", "data", "file_data", "file_id"];
+/** Work that goes on when the call is over, and whose usage nobody is told. */
+const BACKGROUND = "background";
 /** Shorter ones are links and names, and may count as text. */
 const GIVEN_BYTES = 1_024;
 
@@ -23,7 +26,7 @@ export class JsonDemand implements JsonVisitor {
   #optionsEmpty = false;
 
   constructor(parameters: Parameters) {
-    const { outputCaps, choices, serviceTier, streamsUsage, prompts } = parameters;
+    const { outputCaps, choices, serviceTier, streamsUsage, prompts, stored } = parameters;
     const members = new Set([
       "model",
       ...outputCaps,
@@ -31,6 +34,7 @@ export class JsonDemand implements JsonVisitor {
       ...(serviceTier ? ["service_tier"] : []),
       ...(streamsUsage ? ["stream", "stream_options"] : []),
       ...(prompts ? ["prompt"] : []),
+      ...stored.filter((name) => name === BACKGROUND),
     ]);
     this.#parameters = parameters;
     this.#media = new Set(parameters.refers ? MEDIA : []);
@@ -57,8 +61,16 @@ export class JsonDemand implements JsonVisitor {
     if (path.length === 1 && path[0] === "stream_options") this.#optionsEmpty = true;
   }
 
-  /** @throws GatewayError 400 for what two readers could read in two ways. */
+  /**
+   * @throws GatewayError 400 for what two readers could read in two ways, 403 for what cannot be
+   * counted.
+   */
   end(): Demand {
+    const background = this.#members.given(BACKGROUND);
+    if (background !== undefined && background.text !== "false") {
+      const message = `Your access counts what calls use: "${BACKGROUND}" has to be false.`;
+      throw new GatewayError("parameter_not_allowed", message, { param: BACKGROUND });
+    }
     const { outputCaps, choices } = this.#parameters;
     const given = (name: string): boolean => this.#members.given(name) !== undefined;
     const counts = (names: readonly string[]): readonly number[] =>

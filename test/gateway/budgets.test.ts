@@ -344,6 +344,24 @@ test("what cannot be held to a budget is refused, what costs nothing is not", as
   assert.equal((await fetch(`${url}/v1/models`)).status, 200);
 });
 
+test("work that goes on when the call is over cannot be counted, and is refused", async (t) => {
+  const openai = await fakeOpenAI(t, answers);
+  const { url } = await startGateway(t, openai.baseUrl, settings({ budget: "1/day" }));
+  const call = { model: "penny", input: "x", max_output_tokens: 10 };
+
+  const refused = await post(`${url}/v1/responses`, { ...call, background: true });
+
+  assert.equal(refused.status, 403);
+  const { code, message } = await errorOf(refused);
+  assert.equal(code, "parameter_not_allowed");
+  assert.match(message, /"background"/);
+  assert.equal(openai.arrivals.length, 0);
+  for (const background of [false, null]) {
+    const { status } = await post(`${url}/v1/responses`, { ...call, max_tokens: 1, background });
+    assert.equal(status, 200);
+  }
+});
+
 /** A small linear congruential generator: the same numbers in every run. */
 function createRandom(seed: number): () => number {
   let state = seed;

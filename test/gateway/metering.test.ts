@@ -146,3 +146,26 @@ for (const [path, body] of [
     assert.equal(store.open, 0);
   });
 }
+
+test("a stream whose length was announced is not announced longer than it is", async (t) => {
+  const whole: Script = async (res, { body }) => {
+    const { stream_options: options } = JSON.parse((await body).toString());
+    const bytes = Buffer.from(render(7, options?.include_usage === true));
+    res.writeHead(200, {
+      "content-type": "text/event-stream",
+      "content-length": bytes.length,
+    });
+    res.end(bytes);
+  };
+  const openai = await fakeOpenAI(t, whole);
+  const { record, store } = recordingStore();
+  const policies = { default: { budget: "1000/day" } };
+  const { url } = await startGateway(t, openai.baseUrl, { policies }, { store });
+  const body = { model: "gpt-4o-mini", stream: true, max_tokens: 50 };
+
+  const response = await post(`${url}/v1/chat/completions`, body);
+
+  assert.equal(response.headers.get("content-length"), null);
+  assert.equal(await response.text(), render(7, false));
+  assert.equal(record.entries[0]?.outputTokens, 22);
+});
