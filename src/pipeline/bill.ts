@@ -56,7 +56,8 @@ export class Bill {
   /** Once it is settled. */
   total: Total | undefined;
   readonly #parts: BillParts;
-  readonly #beganAt: number;
+  /** Nothing until OpenAI is called. */
+  #beganAt: number | undefined;
   #reply: Reply | undefined;
   #meter: Meter | undefined;
   #hider: UsageHider | undefined;
@@ -67,7 +68,11 @@ export class Bill {
 
   constructor(parts: BillParts) {
     this.#parts = parts;
-    this.#beganAt = parts.clock.elapsed();
+  }
+
+  /** To be called when OpenAI is. */
+  begin(): void {
+    this.#beganAt = this.#parts.clock.elapsed();
   }
 
   /** How much is left, for the client to know. */
@@ -168,7 +173,8 @@ export class Bill {
     const model = report?.model ?? this.#model ?? this.#asked();
     if (report !== undefined) return this.#reported(report, model);
     // What failed costs nothing; but whoever leaves has it made all the same.
-    const left = error !== undefined && LEFT.has(error.code) && body?.complete !== false;
+    const sent = this.#beganAt !== undefined && body?.complete !== false;
+    const left = sent && error !== undefined && LEFT.has(error.code);
     const made = this.#reply === undefined ? left : this.#reply.status < 400;
     if (made && typeof parameters === "object") return this.#estimate(parameters, model);
     return { usage: NO_USAGE, costMicroUsd: 0, model, estimated: false };
@@ -230,7 +236,8 @@ export class Bill {
     if (output !== "text") return {};
     if (this.#meter?.begun === true) return { outputTokens: this.#meter.outputTokens };
     const most = this.#sizes(output).outputTokens;
-    const writingMs = this.#parts.clock.elapsed() - this.#beganAt;
+    const now = this.#parts.clock.elapsed();
+    const writingMs = now - (this.#beganAt ?? now);
     return { outputTokens: Math.min(most, Math.ceil(writingMs * OUTPUT_TOKENS_PER_MS)) };
   }
 }

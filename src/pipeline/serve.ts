@@ -85,7 +85,7 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
     watch.waitFor("firstByte");
     const call = toCall(received, caller, outgoing, watch.signal);
     const again = (): boolean => body?.replayable ?? true;
-    const answer = await forward(call, noting(exchange, stages), again, clock);
+    const answer = await forward(call, noting(exchange, bill, stages), again, clock);
     body?.release();
     const reply = bill.open(await showModels(answer, caller.policy, asked));
     noteAnswer(exchange, reply, clock);
@@ -151,8 +151,10 @@ function toCall(
   return { method, target, headers: sent, signal, body: () => outgoing.pass() };
 }
 
-function noting(exchange: Exchange, { attempt, clock }: Stages): Attempt {
+function noting(exchange: Exchange, bill: Bill, { attempt, clock }: Stages): Attempt {
   return (call) => {
+    call.signal.throwIfAborted(); // The client may have left while others were asked.
+    bill.begin();
     noteAttempt(exchange, clock);
     return attempt(call);
   };

@@ -8,7 +8,7 @@ import { ManualClock } from "../helpers/manual-clock.ts";
 import { post, readStream } from "../helpers/read-stream.ts";
 import { recordingStore } from "../helpers/recorder.ts";
 import { startGateway } from "../helpers/start-gateway.ts";
-import type { ConfigInput } from "../../src/gateway.ts";
+import type { ConfigInput, Store } from "../../src/gateway.ts";
 
 /** A thousand tokens of output are a cent; input is free. */
 const PRICES = { penny: { input: 0, output: 10 }, dear: { input: 1_000, output: 1_000 } };
@@ -248,6 +248,46 @@ test("a client that leaves before there is anything pays for what was written me
   assert.equal(record.entries[0]?.costMicroUsd, 4_000);
   assert.equal(store.open, 0);
 });
+
+test("a client that leaves before OpenAI is called pays nothing, and gets its place back", async (t) => {
+  const openai = await fakeOpenAI(t, answers);
+  const { record, store: inner } = recordingStore();
+  let open = (): void => {};
+  const gate = new Promise<void>((resolve) => (open = resolve));
+  let asked = (): void => {};
+  const admitting = new Promise<void>((resolve) => (asked = resolve));
+  const store: Store = {
+    admit: async (claim) => {
+      asked();
+      await gate;
+      return inner.admit(claim);
+    },
+    extend: (claim, costMicroUsd) => inner.extend(claim, costMicroUsd),
+    settle: (claim, used, call) => inner.settle(claim, used, call),
+    usage: (from, to) => inner.usage(from, to),
+    problem: undefined,
+    close: () => inner.close(),
+  };
+  const gateway = await startGateway(t, openai.baseUrl, settings({ budget: "1/day" }), { store });
+  const controller = new AbortController();
+  const call = ask(gateway.url, {}, { signal: controller.signal }).catch(() => {});
+  await admitting;
+
+  controller.abort();
+  await call;
+  await gateLater(open);
+  await gateway.reported();
+
+  assert.equal(openai.arrivals.length, 0);
+  assert.equal(record.spentMicroUsd, 0);
+  assert.equal(inner.open, 0);
+});
+
+/** As soon as the gateway has had the time to notice. */
+async function gateLater(open: () => void): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  open();
+}
 
 test("a stream that reaches the end of the money ends there, with an error in band", async (t) => {
   const openai = await fakeOpenAI(t, streams(5_000));
