@@ -55,7 +55,7 @@ export async function relay(
     watch.waitFor("nextPiece");
     for await (const chunk of reply.body) {
       const pieces = tap.push(chunk);
-      if (tap.due) await tap.pay();
+      while (tap.due) await tap.pay();
       begin(); // Until here a broken answer can still be a whole error.
       for (const piece of pieces) if (!send(piece)) await until("drain", res, watch);
       watch.waitFor("nextPiece");

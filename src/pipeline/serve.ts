@@ -97,6 +97,7 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
     await bill?.settle(toGatewayError(thrown));
     throw thrown;
   } finally {
+    await bill?.settle();
     noteTotal(exchange, bill?.total);
     exchange.requestBytes = body?.bytes ?? 0;
     body?.discard();

@@ -320,6 +320,28 @@ test("a stream that reaches the end of the money ends there, with an error in ba
   assert.equal((await ask(gateway.url)).status, 429);
 });
 
+test("an event that is worth more than the money left is not handed out", async (t) => {
+  const openai = await fakeOpenAI(t, async (res, { body }) => {
+    await body;
+    res.writeHead(200, { "content-type": "text/event-stream" });
+    for (const content of ["few", "many ".repeat(2_000)]) {
+      const chunk = { model: "penny", choices: [{ index: 0, delta: { content } }], usage: null };
+      res.write(`data: ${JSON.stringify(chunk)}\n\n`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  });
+  const { store } = recordingStore();
+  const policy = { budget: "0.01/total", assumedOutputTokens: 500 };
+  const { url } = await startGateway(t, openai.baseUrl, settings(policy), { store });
+
+  const text = await (await ask(url, { stream: true, max_tokens: undefined })).text();
+
+  assert.match(text, /"few"/);
+  assert.doesNotMatch(text, /many/);
+  assert.match(text, /insufficient_quota/);
+  assert.equal(store.open, 0);
+});
+
 test("a stream that stays within its budget is extended as it goes, and ends as OpenAI ends it", async (t) => {
   const openai = await fakeOpenAI(t, streams(2_000));
   const { record, store } = recordingStore();

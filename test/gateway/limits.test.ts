@@ -143,6 +143,23 @@ test("only so many calls are open at a time, and one that ends makes room for on
   assert.equal((await fourth).status, 200);
 });
 
+test("whoever hangs up behind the end mark of a stream that nobody meters makes room, too", async (t) => {
+  const policy = { endpoints: ["*"], concurrentRequests: 1 };
+  const { url, reported, store } = await start(t, policy, (res) => {
+    res.writeHead(200, { "content-type": "text/event-stream" });
+    res.write("data: {}\n\ndata: [DONE]\n\n");
+  });
+  const controller = new AbortController();
+  const { signal } = controller;
+  const response = await fetch(`${url}/v1/responses/resp_1?stream=true`, { signal });
+  await response.body?.getReader().read();
+
+  controller.abort();
+  await reported();
+
+  assert.equal(store.open, 0);
+});
+
 test("every caller has a rate of its own, and a token a narrower one", async (t) => {
   const secret = "0123456789abcdef0123456789abcdef";
   const more = { access: { tokens: { secret } } };
