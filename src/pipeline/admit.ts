@@ -1,12 +1,14 @@
 // Takes what a call may come to from everybody's quotas that it counts against, and opens its bill.
 import type { IncomingHttpHeaders } from "node:http";
 import type { Caller } from "../access/caller.ts";
+import { sentCredentials } from "../access/credential.ts";
 import type { Clock } from "../clock.ts";
 import type { RequestBody } from "../http/body.ts";
 import type { Asked } from "../openai/endpoints.ts";
 import { findParameters, type Parameters } from "../openai/parameters.ts";
 import type { Admit } from "../quota/admit.ts";
 import type { PriceBook } from "../quota/price-book.ts";
+import { redact } from "../telemetry/log.ts";
 import { Bill } from "./bill.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Outgoing } from "./inspect.ts";
@@ -40,7 +42,8 @@ export async function admit(call: AskedCall, { admit, prices, clock }: Costing):
     bodyBytes: body?.complete === true ? body.bytes : announced,
   });
   const { id, route = exchange.method } = exchange;
-  const costing = { id, route, parameters, demand, hidesUsage };
+  const clean = (name: string): string => redact(name, sentCredentials(headers));
+  const costing = { id, route, parameters, demand, hidesUsage, clean };
   return new Bill({ ...costing, caller, admission, body, prices, clock });
 }
 

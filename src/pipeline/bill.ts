@@ -38,6 +38,8 @@ export interface BillParts {
   /** What the operation takes. Nothing where it costs nothing. */
   readonly parameters: Parameters | "unknown" | undefined;
   readonly demand: Demand | undefined;
+  /** Takes out of a name what a client may have put there by mistake: its key. */
+  readonly clean: (name: string) => string;
   readonly hidesUsage: boolean;
   readonly body: RequestBody | undefined;
   readonly prices: PriceBook;
@@ -168,9 +170,10 @@ export class Bill {
   }
 
   #toTotal(error: GatewayError | undefined): Total {
-    const { parameters, body } = this.#parts;
+    const { parameters, body, prices, clean } = this.#parts;
     const report = this.#meter?.report();
-    const model = report?.model ?? this.#model ?? this.#asked();
+    const named = report?.model ?? this.#model ?? this.#asked();
+    const model = prices.find(named) === undefined ? named && clean(named) : named;
     if (report !== undefined) return this.#reported(report, model);
     // What failed costs nothing; but whoever leaves has it made all the same.
     const sent = this.#beganAt !== undefined && body?.complete !== false;

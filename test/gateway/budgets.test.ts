@@ -147,6 +147,24 @@ test("a model without a price is refused under a budget, with the way out", asyn
   assert.equal(openai.arrivals.length, 0);
 });
 
+test("a credential that was sent as the model is not in the record", async (t) => {
+  const secret = "gwk_aaaabbbbccccddddeeeeffff";
+  const openai = await fakeOpenAI(t, async (res, { body }) => {
+    await body;
+    res.writeHead(200, { "content-type": "application/json" });
+    res.end(JSON.stringify({ object: "chat.completion", usage: chatUsage(1, 1) }));
+  });
+  const { record, store } = recordingStore();
+  const policy = { tokensPerMinute: 100_000 };
+  const { url, reported } = await startGateway(t, openai.baseUrl, settings(policy), { store });
+
+  const headers = { authorization: `Bearer ${secret}` };
+  await (await ask(url, { model: secret }, { headers })).arrayBuffer();
+
+  assert.equal(record.entries[0]?.model, "[secret]");
+  assert.equal((await reported())["model"], "[secret]");
+});
+
 test("without a budget a model needs no price, and costs nothing in the record", async (t) => {
   const openai = await fakeOpenAI(t, answers);
   const { record, store } = recordingStore();
