@@ -7,7 +7,7 @@ RUN ["npm", "ci", "--ignore-scripts"]
 COPY tsconfig.json ./
 COPY src ./src
 RUN ["npm", "run", "build"]
-RUN ["mkdir", "/data"]
+RUN ["node", "-e", "fs.mkdirSync('/data')"]
 
 # Node and what it links to: no shell, no package manager, nothing to keep patched but Node.
 FROM gcr.io/distroless/nodejs24-debian13:nonroot
