@@ -59,6 +59,8 @@ export const IMAGES: Medium = { input: "image", output: "image" };
 export const SPEECH: Medium = { input: "text", output: "audio" };
 export const TRANSCRIPTION: Medium = { input: "audio", output: "text" };
 
+const NOBODY: Fields = {};
+
 /** More tokens, or milliseconds, than any call has: 11 days of audio. */
 const MOST = 1_000_000_000;
 
@@ -222,6 +224,7 @@ function countSearches(body: Fields, clamped: boolean): Partial<Usage> {
 }
 
 function findOthers(body: Fields): Report["others"] {
+  if (body["tool_usage"] === undefined && body["svg_usage"] === undefined) return [];
   const { image_gen: drawn } = toFields(body["tool_usage"]);
   const tools: unknown[] = Array.isArray(body["tools"]) ? body["tools"] : [];
   const tool = tools.map(toFields).find(({ type }) => type === "image_generation");
@@ -240,5 +243,9 @@ function toName(value: unknown): string | undefined {
 
 /** An object's members; nobody's where it is none. */
 function toFields(value: unknown): Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : {};
+  return isObject(value) ? value : NOBODY;
+}
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -41,10 +41,19 @@ export async function admit(call: AskedCall, { admit, prices, clock }: Costing):
     output: typeof parameters === "object" ? parameters.output : "nothing",
     bodyBytes: body?.complete === true ? body.bytes : announced,
   });
-  const { id, route = exchange.method } = exchange;
-  const clean = (name: string): string => redact(name, sentCredentials(headers));
-  const costing = { id, route, parameters, demand, hidesUsage, clean };
-  return new Bill({ ...costing, caller, admission, body, prices, clock });
+  return new Bill({
+    id: exchange.id,
+    route: exchange.route ?? exchange.method,
+    caller,
+    admission,
+    parameters,
+    demand,
+    hidesUsage,
+    body,
+    prices,
+    clock,
+    clean: (name) => redact(name, sentCredentials(headers)),
+  });
 }
 
 /** Nothing for what costs nothing. */

@@ -117,9 +117,8 @@ export class Bill {
   }
 
   /** @throws GatewayError 429 when no money is left for more. */
-  async pay(): Promise<void> {
-    if (this.#meter?.complete === true) await this.settle();
-    else await this.#parts.admission.extend();
+  pay(): Promise<void> {
+    return this.#meter?.complete === true ? this.settle() : this.#parts.admission.extend();
   }
 
   /**
@@ -146,7 +145,7 @@ export class Bill {
     return this.headers.length > 0 && name.startsWith("x-ratelimit-");
   }
 
-  async #settle(error: GatewayError | undefined, status = 200): Promise<void> {
+  #settle(error: GatewayError | undefined, status = 200): Promise<void> {
     const { id, route, admission, caller } = this.#parts;
     const total = this.#toTotal(error);
     this.total = total;
@@ -166,7 +165,7 @@ export class Bill {
       costMicroUsd,
       estimated: total.estimated,
     };
-    await admission.settle({ tokens: inputTokens + outputTokens, costMicroUsd }, record);
+    return admission.settle({ tokens: inputTokens + outputTokens, costMicroUsd }, record);
   }
 
   #toTotal(error: GatewayError | undefined): Total {

@@ -96,9 +96,8 @@ export class Admission {
 
   /** Resolves when killing the process loses nothing of it. The second time nothing happens. */
   async settle(used: Used, record: CallRecord): Promise<void> {
-    const { store } = this.#quotas;
-    if (this.#from !== store) await this.#from.settle(this.#claim, used, record);
-    await store.settle(this.#claim, used, record);
+    if (this.#from !== this.#quotas.store) await this.#from.settle(this.#claim, used, record);
+    await this.#quotas.store.settle(this.#claim, used, record);
   }
 }
 

@@ -19,6 +19,7 @@ import {
 /** Parties known at one time. One takes some 400 bytes. */
 export const ACCOUNT_LIMIT = 100_000;
 const SWEEP_MS = 1_000;
+const DONE = Promise.resolve();
 
 interface Open {
   /** For each quota of the claim. */
@@ -81,10 +82,10 @@ export class MemoryStore implements Store {
     return true;
   }
 
-  async settle({ id, quotas }: Claim, used: Used, record: CallRecord): Promise<void> {
+  settle({ id, quotas }: Claim, used: Used, record: CallRecord): Promise<void> {
     const now = this.#moment();
     const open = this.#open.get(id);
-    if (open === undefined && quotas.length > 0) return;
+    if (open === undefined && quotas.length > 0) return DONE;
     this.#open.delete(id);
     open?.held.forEach((held, index) => {
       const quota = quotas[index];
@@ -93,7 +94,8 @@ export class MemoryStore implements Store {
       this.#account(quota.scope).settle(quota, { ...held, costMicroUsd }, used, now);
     });
     const scopes = quotas.map(({ scope }) => scope);
-    await this.#history?.add({ ...record, atMs: Math.round(now.nowMs), scopes });
+    const entry = { ...record, atMs: Math.round(now.nowMs), scopes };
+    return this.#history?.add(entry) ?? DONE;
   }
 
   async usage(fromDay: string, toDay: string): Promise<readonly UsageRow[]> {

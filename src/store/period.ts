@@ -24,7 +24,12 @@ function monthOf(nowMs: number, later: number): number {
   return Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + later);
 }
 
+/** The day that was asked for last: most calls are of one. */
+let known = { start: NaN, name: "" };
+
 /** `2026-11-23` */
 export function toDay(ms: number): string {
-  return new Date(ms).toISOString().slice(0, 10);
+  const start = startOf("day", ms);
+  if (start !== known.start) known = { start, name: new Date(ms).toISOString().slice(0, 10) };
+  return known.name;
 }

@@ -8,6 +8,7 @@ export const WHOLE_BYTES = 262_144;
 const BYTE_ORDER_MARK = /^\uFEFF/;
 
 export class JsonReader {
+  /** What was written, as far as it is not kept. */
   readonly #text = new TextEstimate();
   readonly #whole = new GrowingBytes();
   /** Instead of the whole, once that is too much. */
@@ -15,8 +16,12 @@ export class JsonReader {
   /** What was found, until more comes. */
   #found: { readonly report: Report | undefined } | undefined;
 
+  /** Measured when it is asked for: most replies report what they used. */
   get outputTokens(): number {
-    return this.#text.tokens;
+    if (this.#ends !== undefined) return this.#text.tokens;
+    const text = new TextEstimate();
+    text.push(this.#whole.view.toString("latin1"));
+    return text.tokens;
   }
 
   get heldBytes(): number {
@@ -25,12 +30,17 @@ export class JsonReader {
 
   push(bytes: Buffer): void {
     this.#found = undefined;
-    this.#text.push(bytes.toString("latin1"));
     if (this.#ends === undefined && this.#whole.length + bytes.length > WHOLE_BYTES) {
       this.#ends = new ReplyEnds();
-      this.#ends.push(this.#whole.take());
+      this.#forget(this.#whole.take());
     }
-    (this.#ends ?? this.#whole).push(bytes);
+    if (this.#ends === undefined) this.#whole.push(bytes);
+    else this.#forget(bytes);
+  }
+
+  #forget(bytes: Buffer): void {
+    this.#text.push(bytes.toString("latin1"));
+    this.#ends?.push(bytes);
   }
 
   report(): Report | undefined {
