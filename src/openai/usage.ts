@@ -59,8 +59,6 @@ export const IMAGES: Medium = { input: "image", output: "image" };
 export const SPEECH: Medium = { input: "text", output: "audio" };
 export const TRANSCRIPTION: Medium = { input: "audio", output: "text" };
 
-const NOBODY: Fields = {};
-
 /** More tokens, or milliseconds, than any call has: 11 days of audio. */
 const MOST = 1_000_000_000;
 
@@ -243,7 +241,7 @@ function toName(value: unknown): string | undefined {
 
 /** An object's members; nobody's where it is none. */
 function toFields(value: unknown): Fields {
-  return isObject(value) ? value : NOBODY;
+  return isObject(value) ? value : {};
 }
 
 function isObject(value: unknown): value is Fields {

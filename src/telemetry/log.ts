@@ -53,24 +53,16 @@ export function redact(text: string, secrets: readonly Secret[] = []): string {
 }
 
 export function createLog({ level, clock, terminal, write, secrets }: LogOptions): Log {
-  // Value by value, before quoting: in a finished line a secret could take a quote along, or hide
-  // behind a backslash.
-  const clean = (value: unknown): string | number | boolean | undefined => {
-    if (typeof value === "number" || typeof value === "boolean" || value === undefined)
-      return value;
-    return redact(shorten(String(value)), secrets);
-  };
-
   const writer = (of: keyof Log): LogWriter => {
     if (WEIGHTS[of] < WEIGHTS[level]) return () => {};
     return (message, fields = {}) => {
       const time = new Date(clock.now()).toISOString();
-      const text = clean(message);
-      const cleaned = Object.entries(fields).map(([name, value]) => [name, clean(value)] as const);
+      const values = hide(Object.entries({ message, ...fields }), secrets);
+      const [[, text] = [], ...others] = values;
       const start = `${paint(2, time.slice(11, 19))} ${paint(COLOURS[of], of.padEnd(5))}`;
       const line = terminal
-        ? `${start} ${text}${toPlain(cleaned)}`
-        : JSON.stringify({ time, level: of, message: text, ...Object.fromEntries(cleaned) });
+        ? `${start} ${text}${toPlain(others)}`
+        : JSON.stringify({ time, level: of, ...Object.fromEntries(values) });
       write(`${line}\n`);
     };
   };
@@ -80,6 +72,28 @@ export function createLog({ level, clock, terminal, write, secrets }: LogOptions
     warn: writer("warn"),
     error: writer("error"),
   };
+}
+
+type Value = string | number | boolean | undefined;
+type Named = readonly [name: string, value: Value];
+
+/**
+ * Value by value, before quoting: in a finished line a secret could take a quote along, or hide
+ * behind a backslash. But first all at once, as most lines hold none: no secret has a line break.
+ */
+function hide(values: readonly Named[], secrets: readonly Secret[]): readonly Named[] {
+  const short = values.map(([name, value]): Named => [name, toValue(value)]);
+  const text = short.map(([, value]) => value).join("\n");
+  if (redact(text, secrets) === text) return short;
+  return short.map(([name, value]): Named => {
+    return [name, typeof value === "string" ? redact(value, secrets) : value];
+  });
+}
+
+/** Whoever writes plain JavaScript may log anything. */
+function toValue(value: unknown): Value {
+  if (typeof value === "number" || typeof value === "boolean" || value === undefined) return value;
+  return shorten(String(value));
 }
 
 const ignore = (): void => {};
