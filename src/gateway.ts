@@ -32,7 +32,7 @@ import type { Secret } from "./secret.ts";
 import { openStore } from "./store/open.ts";
 import type { Store } from "./store/store.ts";
 import { hideSecrets } from "./telemetry/hide-secrets.ts";
-import { createStdoutLog, redact, type Log } from "./telemetry/log.ts";
+import { createStdoutLog, type Log } from "./telemetry/log.ts";
 import { Agent } from "./upstream/agent.ts";
 import { createAttempt, type Fetch } from "./upstream/attempt.ts";
 import { createDial } from "./upstream/dial.ts";
@@ -180,8 +180,6 @@ export class OpenAIGateway implements Gateway {
       if (!res.headersSent) answerError(res, exchange.error);
     }
     dropRest(req, this.#clock);
-    // A client may have put its key there by mistake.
-    exchange.model &&= redact(exchange.model, sentCredentials(req.headers));
     report(exchange, this.#log, this.#clock);
   }
 

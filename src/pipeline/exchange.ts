@@ -2,9 +2,11 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Caller } from "../access/caller.ts";
+import { sentCredentials } from "../access/credential.ts";
 import type { Clock } from "../clock.ts";
 import type { GatewayError } from "../errors.ts";
 import type { Asked } from "../openai/endpoints.ts";
+import { redact } from "../telemetry/log.ts";
 import type { Reply } from "../upstream/attempt.ts";
 import type { Total } from "./bill.ts";
 
@@ -46,9 +48,15 @@ export function createExchange({ method = "" }: IncomingMessage, clock: Clock): 
   };
 }
 
-export function noteAsked(exchange: Exchange, { method, path, operation }: Asked): void {
+export function noteAsked(
+  exchange: Exchange,
+  { method, path, operation }: Asked,
+  { headers }: IncomingMessage,
+): void {
   exchange.route = `${method} ${operation?.template ?? "/*"}`;
-  if (operation?.template === "/models/{model}") exchange.model = path.slice("/models/".length);
+  if (operation?.template !== "/models/{model}") return;
+  // A client may have put its key there by mistake.
+  exchange.model = redact(path.slice("/models/".length), sentCredentials(headers));
 }
 
 export function noteCaller(exchange: Exchange, { id, policy }: Caller): void {

@@ -67,7 +67,7 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
   try {
     inFlight.begin(watch);
     const asked = findOperation(exchange.method, target.path);
-    noteAsked(exchange, asked);
+    noteAsked(exchange, asked, req);
 
     const caller = await stages.identify(req);
     noteCaller(exchange, caller);

@@ -34,7 +34,7 @@ export async function tunnel(received: ReceivedSocket, stages: Stages): Promise<
   try {
     inFlight.begin(watch);
     const asked = findOperation("WEBSOCKET", target.path);
-    noteAsked(exchange, asked);
+    noteAsked(exchange, asked, req);
 
     const caller = await stages.identify(req);
     noteCaller(exchange, caller);

@@ -42,37 +42,37 @@ export interface Need {
 
 const NO_SIZES: Sizes = { inputTokens: 0, outputTokens: 0 };
 
+/** What the store has given. */
+interface Given extends Weight {
+  readonly headers: readonly (readonly [string, string])[];
+  readonly from: Store;
+}
+
 /** What a call has been given. To be settled once, however it ends. */
 export class Admission {
-  /** What was set aside for it. */
-  readonly sizes: Sizes;
-  readonly headers: readonly (readonly [string, string])[];
   /** Output up to here is paid for. */
   outputTokens: number;
   readonly #quotas: Quotas;
   readonly #claim: Claim;
-  readonly #from: Store;
-  /** Money for some more output. */
-  readonly #more: { readonly tokens: number; readonly costMicroUsd: number };
+  readonly #given: Given;
 
-  constructor(
-    quotas: Quotas,
-    claim: Claim,
-    given: Pick<Admission, "sizes" | "headers" | "outputTokens"> & {
-      readonly from: Store;
-      readonly more: { readonly tokens: number; readonly costMicroUsd: number };
-    },
-  ) {
+  constructor(quotas: Quotas, claim: Claim, given: Given) {
     this.#quotas = quotas;
     this.#claim = claim;
-    this.#from = given.from;
-    this.#more = given.more;
-    this.sizes = given.sizes;
-    this.headers = given.headers;
+    this.#given = given;
     this.outputTokens = given.outputTokens;
   }
 
-  /** What is set aside in the beginning. */
+  /** How much is left, for the client to know. */
+  get headers(): Given["headers"] {
+    return this.#given.headers;
+  }
+
+  /** What was set aside for it in the beginning. */
+  get sizes(): Sizes {
+    return this.#given.sizes;
+  }
+
   get costMicroUsd(): number {
     return this.#claim.costMicroUsd;
   }
@@ -82,8 +82,8 @@ export class Admission {
    * @throws GatewayError 429 when there is none, 503 where nobody can say.
    */
   async extend(): Promise<void> {
-    const { tokens, costMicroUsd } = this.#more;
-    const fits = await this.#from.extend(this.#claim, costMicroUsd).catch((error: unknown) => {
+    const { from, moreTokens, moreMicroUsd } = this.#given;
+    const fits = await from.extend(this.#claim, moreMicroUsd()).catch((error: unknown) => {
       if (this.#quotas.whenDown.budgets === "closed") throw toUnavailable(error);
       return true;
     });
@@ -91,12 +91,13 @@ export class Admission {
       const message = "Your budget is spent: the answer ends here.";
       throw new GatewayError("insufficient_quota", message);
     }
-    this.outputTokens += tokens;
+    this.outputTokens += moreTokens;
   }
 
   /** Resolves when killing the process loses nothing of it. The second time nothing happens. */
   async settle(used: Used, record: CallRecord): Promise<void> {
-    if (this.#from !== this.#quotas.store) await this.#from.settle(this.#claim, used, record);
+    const { from } = this.#given;
+    if (from !== this.#quotas.store) await from.settle(this.#claim, used, record);
     await this.#quotas.store.settle(this.#claim, used, record);
   }
 }
@@ -128,36 +129,61 @@ export function createAdmit(
     }
   };
 
-  return async (subject, { id, demand, output, bodyBytes }) => {
+  const unlimited: Given = { from: store, headers: [], ...weighNothing() };
+
+  return async (subject, need) => {
+    const { id } = need;
     const quotas = quotasOf(subject);
-    const { limits, assumedOutputTokens } = subject.policy;
-    const sizes = demand
-      ? toSizes(demand, output, bodyBytes, limits.maxOutputTokens, assumedOutputTokens)
-      : NO_SIZES;
-    const tokens = sizes.inputTokens + sizes.outputTokens;
-    const capped = (demand?.outputCap ?? limits.maxOutputTokens) !== undefined;
-    let costMicroUsd = 0;
-    let more = { tokens: 0, costMicroUsd: 0 };
-    if (demand !== undefined && hasBudget(quotas)) {
-      const price = demandPrice(prices, demand);
-      costMicroUsd = demandCost(price, sizes, demand);
-      const longer = { ...sizes, outputTokens: sizes.outputTokens + assumedOutputTokens };
-      const moreMicroUsd = demandCost(price, longer, demand) - costMicroUsd;
-      more = { tokens: assumedOutputTokens, costMicroUsd: moreMicroUsd };
-    }
-    const claim: Claim = { id, quotas, tokens, costMicroUsd };
-    const given = {
-      sizes,
-      more,
-      outputTokens: more.tokens === 0 || capped ? Infinity : sizes.outputTokens,
-    };
     if (quotas.length === 0) {
-      return new Admission(parts, claim, { ...given, headers: [], from: store });
+      return new Admission(parts, { id, quotas, tokens: 0, costMicroUsd: 0 }, unlimited);
     }
+    const weight = weigh(need, subject, hasBudget(quotas), prices);
+    const { sizes, costMicroUsd } = weight;
+    const tokens = sizes.inputTokens + sizes.outputTokens;
+    const claim: Claim = { id, quotas, tokens, costMicroUsd };
     const { answer, from } = await ask(claim);
     if (answer.kind === "refused") throw toRefusal(answer);
-    const headers = toLimitHeaders(answer.levels);
-    return new Admission(parts, claim, { ...given, headers, from });
+    return new Admission(parts, claim, { ...weight, headers: toLimitHeaders(answer.levels), from });
+  };
+}
+
+/** What a call may come to. */
+interface Weight {
+  readonly sizes: Sizes;
+  readonly costMicroUsd: number;
+  /** Output that is paid for by that. */
+  readonly outputTokens: number;
+  /** How much output is paid for at a time beyond it, and what that costs. */
+  readonly moreTokens: number;
+  readonly moreMicroUsd: () => number;
+}
+
+function weighNothing(): Weight {
+  const nothing = { costMicroUsd: 0, moreTokens: 0, moreMicroUsd: () => 0 };
+  return { sizes: NO_SIZES, outputTokens: Infinity, ...nothing };
+}
+
+/** @throws GatewayError 403 for what has no price, where there is a budget. */
+function weigh(
+  { demand, output, bodyBytes }: Need,
+  { policy }: Subject,
+  priced: boolean,
+  prices: PriceBook,
+): Weight {
+  if (demand === undefined) return weighNothing();
+  const { limits, assumedOutputTokens: moreTokens } = policy;
+  const sizes = toSizes(demand, output, bodyBytes, limits.maxOutputTokens, moreTokens);
+  if (!priced) return { ...weighNothing(), sizes };
+  const price = demandPrice(prices, demand);
+  const costMicroUsd = demandCost(price, sizes, demand);
+  const capped = (demand.outputCap ?? limits.maxOutputTokens) !== undefined;
+  const longer = { ...sizes, outputTokens: sizes.outputTokens + moreTokens };
+  return {
+    sizes,
+    costMicroUsd,
+    outputTokens: capped ? Infinity : sizes.outputTokens,
+    moreTokens,
+    moreMicroUsd: () => demandCost(price, longer, demand) - costMicroUsd,
   };
 }
 
