@@ -1,6 +1,6 @@
 // A file that lines are appended to. What a crash or a full disk has torn stays torn: a line break
 // is put behind it, and the line is written again, whole.
-import { constants, write } from "node:fs";
+import { constants, write, writeSync } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { StoreConfig } from "../config/config.ts";
@@ -18,10 +18,12 @@ export class AppendFile {
   /** Something was written since it was last synced. */
   dirty = false;
   readonly #handle: FileHandle;
+  readonly #write: typeof writeThrough;
 
-  private constructor(path: string, handle: FileHandle) {
+  private constructor(path: string, handle: FileHandle, sync: StoreConfig["sync"]) {
     this.path = path;
     this.#handle = handle;
+    this.#write = sync === "always" ? writeThrough : writeToKernel;
   }
 
   /** @param sync "always": every write reaches the disk before it is done. */
@@ -35,7 +37,7 @@ export class AppendFile {
       if (size > 0) await handle.read(last, 0, 1, size - 1);
       else if (sync !== "never") await syncDirectory(dirname(path));
       if (last[0] !== BREAK) await handle.write("\n");
-      return new AppendFile(path, handle);
+      return new AppendFile(path, handle, sync);
     } catch (error) {
       await handle.close();
       throw error;
@@ -47,7 +49,7 @@ export class AppendFile {
     this.dirty = true;
     let written = 0;
     try {
-      while (written < lines.length) written += await writeFrom(this.#handle, lines, written);
+      while (written < lines.length) written += await this.#write(this.#handle, lines, written);
       return undefined;
     } catch (error) {
       return { rest: toRest(lines, written), error };
@@ -74,14 +76,19 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** By the descriptor: the promise of a FileHandle costs as much as several lines. */
-function writeFrom({ fd }: FileHandle, bytes: Buffer, at: number): Promise<number> {
+/** Takes as long as a disk does. By the descriptor: a FileHandle's promise costs some lines. */
+function writeThrough({ fd }: FileHandle, bytes: Buffer, at: number): Promise<number> {
   return new Promise((resolve, reject) => {
     write(fd, bytes, at, bytes.length - at, null, (error, count) => {
       if (error === null) resolve(count);
       else reject(error);
     });
   });
+}
+
+/** The kernel takes some lines in microseconds: to wait in a thread would cost far more. */
+async function writeToKernel({ fd }: FileHandle, bytes: Buffer, at: number): Promise<number> {
+  return writeSync(fd, bytes, at, bytes.length - at, null);
 }
 
 /** What of whole lines is to be written again, where so many bytes were written. */
