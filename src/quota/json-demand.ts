@@ -26,20 +26,11 @@ export class JsonDemand implements JsonVisitor {
   #optionsEmpty = false;
 
   constructor(parameters: Parameters) {
-    const { outputCaps, choices, serviceTier, streamsUsage, prompts, stored } = parameters;
-    const members = new Set([
-      "model",
-      ...outputCaps,
-      ...choices,
-      ...(serviceTier ? ["service_tier"] : []),
-      ...(streamsUsage ? ["stream", "stream_options"] : []),
-      ...(prompts ? ["prompt"] : []),
-      ...stored.filter((name) => name === BACKGROUND),
-    ]);
+    const { names, members, media } = toNames(parameters);
+    this.names = names;
     this.#parameters = parameters;
-    this.#media = new Set(parameters.refers ? MEDIA : []);
+    this.#media = media;
     this.#members = new JsonMembers(members);
-    this.names = new Set([...members, ...this.#media, ...(streamsUsage ? ["include_usage"] : [])]);
   }
 
   member(name: string): void {
@@ -111,6 +102,38 @@ export class JsonDemand implements JsonVisitor {
     this.#mediaCount++;
     if (end - start > GIVEN_BYTES) this.#mediaBytes += end - start;
   }
+}
+
+interface Names {
+  readonly names: ReadonlySet<string>;
+  /** Those that are outermost. */
+  readonly members: ReadonlySet<string>;
+  readonly media: ReadonlySet<string>;
+}
+
+/** Of each operation, of which there are few. */
+const known = new WeakMap<Parameters, Names>();
+
+function toNames(parameters: Parameters): Names {
+  const found = known.get(parameters) ?? collectNames(parameters);
+  known.set(parameters, found);
+  return found;
+}
+
+function collectNames(parameters: Parameters): Names {
+  const { outputCaps, choices, serviceTier, streamsUsage, prompts, stored } = parameters;
+  const members = new Set([
+    "model",
+    ...outputCaps,
+    ...choices,
+    ...(serviceTier ? ["service_tier"] : []),
+    ...(streamsUsage ? ["stream", "stream_options"] : []),
+    ...(prompts ? ["prompt"] : []),
+    ...stored.filter((name) => name === BACKGROUND),
+  ]);
+  const media = new Set(parameters.refers ? MEDIA : []);
+  const names = new Set([...members, ...media, ...(streamsUsage ? ["include_usage"] : [])]);
+  return { names, members, media };
 }
 
 function insert(at: number, text: string): Edit {

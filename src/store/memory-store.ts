@@ -148,9 +148,9 @@ export class MemoryStore implements Store {
 }
 
 function least(levels: readonly Levels[], of: keyof Levels): Level | undefined {
-  return levels
-    .flatMap((each) => each[of] ?? [])
-    .reduce<Level | undefined>((one, other) => {
-      return one === undefined || other.remaining < one.remaining ? other : one;
-    }, undefined);
+  let least: Level | undefined;
+  for (const { [of]: level } of levels) {
+    if (level !== undefined && level.remaining < (least?.remaining ?? Infinity)) least = level;
+  }
+  return least;
 }
