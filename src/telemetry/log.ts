@@ -42,27 +42,43 @@ const KEY_LIKE = new RegExp(
 
 /** Hides the given secrets, and whatever looks like a key. */
 export function redact(text: string, secrets: readonly Secret[] = []): string {
-  return (
-    secrets
-      .map((secret) => secret.reveal())
-      // Shorter ones are placeholders, and words of ordinary lines too.
-      .filter(({ length }) => length >= 8)
-      .reduce((rest, value) => rest.replaceAll(value, "[secret]"), text)
-      .replace(KEY_LIKE, "[secret]")
-  );
+  return createRedact(secrets)(text);
+}
+
+/** The same for many texts. */
+function createRedact(secrets: readonly Secret[]): (text: string) => string {
+  const values = secrets
+    .map((secret) => secret.reveal())
+    // Shorter ones are placeholders, and words of ordinary lines too.
+    .filter(({ length }) => length >= 8);
+  return (text) => {
+    let rest = text;
+    for (const value of values) rest = rest.replaceAll(value, "[secret]");
+    return rest.replace(KEY_LIKE, "[secret]");
+  };
 }
 
 export function createLog({ level, clock, terminal, write, secrets }: LogOptions): Log {
+  const redactText = createRedact(secrets);
+  // Value by value, before quoting: in a finished line a secret could take a quote along, or hide
+  // behind a backslash.
+  const clean = (value: unknown): string | number | boolean | undefined => {
+    if (typeof value === "number" || typeof value === "boolean" || value === undefined)
+      return value;
+    return redactText(shorten(String(value)));
+  };
+
   const writer = (of: keyof Log): LogWriter => {
     if (WEIGHTS[of] < WEIGHTS[level]) return () => {};
     return (message, fields = {}) => {
       const time = new Date(clock.now()).toISOString();
-      const values = hide(Object.entries({ message, ...fields }), secrets);
-      const [[, text] = [], ...others] = values;
+      const text = clean(message);
+      const given = Object.entries(fields).filter(([, value]) => value !== undefined);
+      const cleaned = given.map(([name, value]) => [name, clean(value)] as const);
       const start = `${paint(2, time.slice(11, 19))} ${paint(COLOURS[of], of.padEnd(5))}`;
       const line = terminal
-        ? `${start} ${text}${toPlain(others)}`
-        : JSON.stringify({ time, level: of, ...Object.fromEntries(values) });
+        ? `${start} ${text}${toPlain(cleaned)}`
+        : JSON.stringify({ time, level: of, message: text, ...Object.fromEntries(cleaned) });
       write(`${line}\n`);
     };
   };
@@ -72,28 +88,6 @@ export function createLog({ level, clock, terminal, write, secrets }: LogOptions
     warn: writer("warn"),
     error: writer("error"),
   };
-}
-
-type Value = string | number | boolean | undefined;
-type Named = readonly [name: string, value: Value];
-
-/**
- * Value by value, before quoting: in a finished line a secret could take a quote along, or hide
- * behind a backslash. But first all at once, as most lines hold none: no secret has a line break.
- */
-function hide(values: readonly Named[], secrets: readonly Secret[]): readonly Named[] {
-  const short = values.map(([name, value]): Named => [name, toValue(value)]);
-  const text = short.map(([, value]) => value).join("\n");
-  if (redact(text, secrets) === text) return short;
-  return short.map(([name, value]): Named => {
-    return [name, typeof value === "string" ? redact(value, secrets) : value];
-  });
-}
-
-/** Whoever writes plain JavaScript may log anything. */
-function toValue(value: unknown): Value {
-  if (typeof value === "number" || typeof value === "boolean" || value === undefined) return value;
-  return shorten(String(value));
 }
 
 const ignore = (): void => {};
