@@ -97,8 +97,9 @@ export class Admission {
   /** Resolves when killing the process loses nothing of it. The second time nothing happens. */
   async settle(used: Used, record: CallRecord): Promise<void> {
     const { from } = this.#given;
-    if (from !== this.#quotas.store) await from.settle(this.#claim, used, record);
-    await this.#quotas.store.settle(this.#claim, used, record);
+    const { store } = this.#quotas;
+    if (from !== store) await from.settle(this.#claim, used, record);
+    await store.settle(this.#claim, used, record);
   }
 }
 

@@ -35,22 +35,28 @@ export class LateStore implements Store {
     return this.#problem ?? this.#store?.problem;
   }
 
-  async admit(claim: Claim): Promise<Admission> {
-    return (this.#store ?? (await this.#opened())).admit(claim);
+  // Once it is open, nobody waits for more than it.
+
+  admit(claim: Claim): Promise<Admission> {
+    return this.#store?.admit(claim) ?? this.#opened().then((store) => store.admit(claim));
   }
 
-  async extend(claim: Claim, costMicroUsd: number): Promise<boolean> {
-    return (this.#store ?? (await this.#opened())).extend(claim, costMicroUsd);
+  extend(claim: Claim, costMicroUsd: number): Promise<boolean> {
+    if (this.#store !== undefined) return this.#store.extend(claim, costMicroUsd);
+    return this.#opened().then((store) => store.extend(claim, costMicroUsd));
   }
 
-  async settle(claim: Claim, used: Used, record: CallRecord): Promise<void> {
-    // Where it cannot be opened nothing was admitted, or the settings say that this is fine.
-    const store = this.#store ?? (await this.#opened().catch(() => undefined));
-    await store?.settle(claim, used, record);
+  /** Where it cannot be opened nothing was admitted, or the settings say that this is fine. */
+  settle(claim: Claim, used: Used, record: CallRecord): Promise<void> {
+    if (this.#store !== undefined) return this.#store.settle(claim, used, record);
+    return this.#opened().then(
+      (store) => store.settle(claim, used, record),
+      () => {},
+    );
   }
 
-  async usage(fromDay: string, toDay: string): Promise<readonly UsageRow[]> {
-    return (this.#store ?? (await this.#opened())).usage(fromDay, toDay);
+  usage(fromDay: string, toDay: string): Promise<readonly UsageRow[]> {
+    return this.#opened().then((store) => store.usage(fromDay, toDay));
   }
 
   async close(): Promise<void> {
