@@ -7,6 +7,7 @@ import { test, type TestContext } from "node:test";
 import { deadUrl, portOf } from "../helpers/fake-openai.ts";
 import { ManualClock } from "../helpers/manual-clock.ts";
 import { openSocket, parseAnswer, sendRaw } from "../helpers/raw-client.ts";
+import { recordingStore } from "../helpers/recorder.ts";
 import { API_KEY, startGateway } from "../helpers/start-gateway.ts";
 
 const settings = { policies: { default: { endpoints: ["realtime"] } } };
@@ -202,4 +203,47 @@ test("a client that resets its socket at any moment does no harm", async (t) => 
   }
 
   assert.equal((await fetch(`${url}/healthz`)).status, 200);
+});
+
+test("an open WebSocket counts as a request at a time, and its end makes room", async (t) => {
+  const openai = await fakeRealtime(t);
+  const { record, store } = recordingStore();
+  const policies = {
+    default: { endpoints: ["realtime"], concurrentRequests: 1, requestsPerMinute: 100 },
+  };
+  const { port, reported } = await startGateway(t, openai.baseUrl, { policies }, { store });
+  const first = await openSocket(port);
+  first.write(handshake("/v1/realtime?model=gpt-realtime"));
+  const opened = parseAnswer(String((await once(first, "data"))[0]));
+
+  const refused = await sendRaw(port, handshake("/v1/realtime?model=gpt-realtime"));
+
+  assert.equal(opened.status, 101);
+  assert.equal(opened.headers["x-ratelimit-remaining-requests"], "99");
+  assert.equal(refused.status, 429);
+  assert.equal(refused.headers["retry-after-ms"], "1000");
+  await reported();
+  first.destroy();
+  await reported();
+  assert.equal(store.open, 0);
+  const [entry] = record.entries;
+  assert.equal(entry?.route, "WEBSOCKET /realtime");
+  assert.equal(entry.status, 101);
+  assert.equal(entry.costMicroUsd, 0);
+});
+
+test("a handshake that OpenAI refuses makes room, too", async (t) => {
+  const openai = await fakeRealtime(t);
+  openai.server.removeAllListeners("upgrade");
+  const { store } = recordingStore();
+  const policies = { default: { endpoints: ["realtime"], concurrentRequests: 1 } };
+  const { port, reported } = await startGateway(t, openai.baseUrl, { policies }, { store });
+
+  for (let call = 0; call < 3; call++) {
+    const answer = await sendRaw(port, handshake("/v1/realtime?model=gpt-realtime"));
+    assert.equal(answer.status, 404);
+    await reported();
+  }
+
+  assert.equal(store.open, 0);
 });
