@@ -100,7 +100,7 @@ export class OpenAIGateway implements Gateway {
     this.#secrets = secretsOf(config);
     this.#log = log ?? createStdoutLog(config.log.level, this.#secrets, clock);
     this.#cors = createCors(config.cors);
-    this.#store = store ?? openStore(config.store, clock, this.#log.warn);
+    this.#store = store ?? openStore(config, clock, this.#log.warn);
     this.#admin = createAdmin({ config, clock, store: this.#store });
     this.#inFlight = new InFlight(config.server.maxConcurrentRequests);
     if (fetch === undefined) this.#agent = new Agent(config.timeouts, this.#log.warn);

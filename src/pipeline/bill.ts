@@ -5,29 +5,21 @@ import { costMicroUsd, worstCostMicroUsd, type Sizes } from "../openai/cost.ts";
 import type { Parameters } from "../openai/parameters.ts";
 import { NO_USAGE, type Report, type Usage } from "../openai/usage.ts";
 import type { Admission } from "../quota/admit.ts";
-import { toSizes, type Demand } from "../quota/demand.ts";
+import { NOTHING_ASKED, toSizes, type Demand } from "../quota/demand.ts";
 import type { PriceBook } from "../quota/price-book.ts";
 import type { CallRecord } from "../store/store.ts";
 import { isEventStream, type Reply } from "../upstream/attempt.ts";
+import { estimateOutput } from "../usage/estimate.ts";
 import { Meter } from "../usage/meter.ts";
 import { UsageHider } from "../usage/usage-hider.ts";
 import type { Clock } from "../clock.ts";
 import type { RequestBody } from "../http/body.ts";
 import { findModel } from "../openai/model.ts";
 
-/** How fast a model writes at most, of which nobody has seen anything yet. */
-const OUTPUT_TOKENS_PER_MS = 0.2;
+/** A store that takes longer to remember a call keeps neither its client nor its place. */
+const SETTLE_MS = 1_000;
 
 const LEFT: ReadonlySet<string> = new Set(["client_gone", "client_stalled"]);
-
-const NOTHING_ASKED: Demand = {
-  model: undefined,
-  serviceTier: undefined,
-  outputCap: undefined,
-  choices: 1,
-  media: 0,
-  mediaBytes: 0,
-};
 
 export interface BillParts {
   readonly id: string;
@@ -60,6 +52,8 @@ export class Bill {
   readonly #parts: BillParts;
   /** Nothing until OpenAI is called. */
   #beganAt: number | undefined;
+  /** When there was something to see. */
+  #seenAt: number | undefined;
   #reply: Reply | undefined;
   #meter: Meter | undefined;
   #hider: UsageHider | undefined;
@@ -72,9 +66,9 @@ export class Bill {
     this.#parts = parts;
   }
 
-  /** To be called when OpenAI is. */
-  begin(): void {
-    this.#beganAt = this.#parts.clock.elapsed();
+  /** To be called when OpenAI is, and again when it turns out that it was not reached. */
+  begin(reached = true): void {
+    this.#beganAt = reached ? this.#parts.clock.elapsed() : undefined;
   }
 
   /** How much is left, for the client to know. */
@@ -94,6 +88,7 @@ export class Bill {
   /** @returns what the client gets of it. */
   push(chunk: Uint8Array): readonly Uint8Array[] {
     this.#meter?.push(chunk);
+    if (this.#meter?.begun === true) this.#seenAt ??= this.#parts.clock.elapsed();
     if (!this.#answered) this.#model = findModel(chunk);
     this.#answered = true;
     return this.#hider?.push(chunk) ?? [chunk];
@@ -125,9 +120,17 @@ export class Bill {
    * To be called when the call is over, however it ended; what comes later changes nothing.
    * Resolves when killing the process loses nothing of it.
    */
-  settle(error?: GatewayError, status = this.#reply?.status ?? error?.status): Promise<void> {
-    this.#settled ??= this.#settle(error, status);
-    return this.#settled;
+  settle(error?: GatewayError, status?: number): Promise<void> {
+    return (this.#settled ??= this.#limit(this.#settle(error, status)));
+  }
+
+  /** Resolves in time, whatever becomes of it. */
+  #limit(settling: Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#parts.clock.after(SETTLE_MS, resolve);
+      const end = (): void => resolve(timer.cancel());
+      settling.then(end, end);
+    });
   }
 
   #watch(reply: Reply): void {
@@ -145,12 +148,14 @@ export class Bill {
     return this.headers.length > 0 && name.startsWith("x-ratelimit-");
   }
 
-  #settle(error: GatewayError | undefined, status = 200): Promise<void> {
+  #settle(error: GatewayError | undefined, given: number | undefined): Promise<void> {
+    const answered = this.#hid(error) ? undefined : this.#reply?.status;
+    const status = given ?? answered ?? error?.status ?? 200;
     const { id, route, admission, caller } = this.#parts;
     const total = this.#toTotal(error);
     this.total = total;
-    const { usage, costMicroUsd } = total;
-    const { inputTokens, cachedInputTokens, outputTokens } = usage;
+    const { costMicroUsd } = total;
+    const { inputTokens, cachedInputTokens, outputTokens } = total.usage;
     const record: CallRecord = {
       id,
       caller: caller.id,
@@ -177,35 +182,36 @@ export class Bill {
     // What failed costs nothing; but whoever leaves has it made all the same.
     const sent = this.#beganAt !== undefined && body?.complete !== false;
     const left = sent && error !== undefined && LEFT.has(error.code);
-    const made = this.#reply === undefined ? left : this.#reply.status < 400;
+    const made = this.#reply === undefined ? left : this.#reply.status < 400 && !this.#hid(error);
     if (made && typeof parameters === "object") return this.#estimate(parameters, model);
     return { usage: NO_USAGE, costMicroUsd: 0, model, estimated: false };
+  }
+
+  /** The answer broke off before the client had any of it: it gets a whole error instead. */
+  #hid(error: GatewayError | undefined): boolean {
+    return error?.fault === "upstream" && !this.#answered && !this.#streams;
   }
 
   /** Clients may ask for whatever they like: only what there is gets a name. */
   #asked(): string | undefined {
     const { demand, prices } = this.#parts;
-    const accepted = this.#reply !== undefined && this.#reply.status < 400;
-    return accepted || prices.find(demand?.model) !== undefined ? demand?.model : undefined;
+    const real = this.#reply === undefined ? prices.find(demand?.model) : this.#reply.status < 400;
+    return real ? demand?.model : undefined;
   }
 
   /** OpenAI has said what was used. */
   #reported(report: Report, model: string | undefined): Total {
     const { parameters, admission } = this.#parts;
     const costs = [report, ...report.others].map((each) => this.#costOf(each, report));
-    const known = costs.every((cost) => cost !== undefined);
-    const cost = known
-      ? costs.reduce<number>((sum, each) => sum + (each ?? 0), 0)
-      : admission.costMicroUsd;
+    const known = costs.filter((cost) => cost !== undefined);
+    const complete = known.length === costs.length;
+    const cost = complete ? known.reduce((sum, each) => sum + each, 0) : admission.costMicroUsd;
     const { usage } = report;
-    const sane = known && !usage.clamped;
     // What cannot be is no reason to charge less.
-    const floor =
-      usage.clamped && typeof parameters === "object"
-        ? this.#estimate(parameters, model)
-        : undefined;
-    const costMicroUsd = Math.max(cost, floor?.costMicroUsd ?? 0);
-    return { usage, costMicroUsd, model, estimated: !sane };
+    const floored = usage.clamped && typeof parameters === "object";
+    const least = floored ? this.#estimate(parameters, model).costMicroUsd : 0;
+    const estimated = !complete || usage.clamped;
+    return { usage, costMicroUsd: Math.max(cost, least), model, estimated };
   }
 
   #costOf({ usage, model }: Pick<Report, "usage" | "model">, whole: Report): number | undefined {
@@ -215,15 +221,24 @@ export class Bill {
     return price && costMicroUsd(price, usage, tier);
   }
 
-  /** Nobody has said: what was seen of it, at the dearest. */
+  /** Nobody has said: what was seen, at the dearest; where nothing shows, what was set aside. */
   #estimate({ output }: Parameters, model: string | undefined): Total {
     const { prices, demand = NOTHING_ASKED } = this.#parts;
-    const sizes = { ...this.#sizes(output), ...this.#outputSeen(output) };
+    const most = this.#sizes(output);
+    const outputTokens = output === "text" ? this.#written(most) : most.outputTokens;
     const price = prices.find(model) ?? prices.find(demand.model);
-    const cost = price && worstCostMicroUsd(price, sizes, demand.serviceTier);
-    const { inputTokens, outputTokens, audioMs = 0 } = sizes;
+    const cost = price && worstCostMicroUsd(price, { ...most, outputTokens }, demand.serviceTier);
+    const { inputTokens, audioMs = 0 } = most;
     const usage = { ...NO_USAGE, inputTokens, outputTokens, audioMs };
     return { usage, costMicroUsd: cost ?? 0, model, estimated: true };
+  }
+
+  #written(most: Sizes): number {
+    const now = this.#parts.clock.elapsed();
+    const waitedMs = (this.#seenAt ?? now) - (this.#beganAt ?? now);
+    const tokens = this.#meter?.outputTokens ?? 0;
+    const seen = { tokens, waitedMs, begun: this.#seenAt !== undefined };
+    return estimateOutput(seen, most.outputTokens);
   }
 
   #sizes(output: Parameters["output"]): Sizes {
@@ -231,15 +246,5 @@ export class Bill {
     if (demand !== undefined) return admission.sizes;
     const { limits, assumedOutputTokens } = caller.policy;
     return toSizes(NOTHING_ASKED, output, body?.bytes, limits.maxOutputTokens, assumedOutputTokens);
-  }
-
-  /** Text shows how much of it there was; of the rest, what was set aside stands. */
-  #outputSeen(output: Parameters["output"]): Partial<Sizes> {
-    if (output !== "text") return {};
-    if (this.#meter?.begun === true) return { outputTokens: this.#meter.outputTokens };
-    const most = this.#sizes(output).outputTokens;
-    const now = this.#parts.clock.elapsed();
-    const writingMs = now - (this.#beganAt ?? now);
-    return { outputTokens: Math.min(most, Math.ceil(writingMs * OUTPUT_TOKENS_PER_MS)) };
   }
 }

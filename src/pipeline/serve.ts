@@ -153,10 +153,12 @@ function toCall(
 }
 
 function noting(exchange: Exchange, bill: Bill, { attempt, clock }: Stages): Attempt {
-  return (call) => {
+  return async (call) => {
     call.signal.throwIfAborted(); // The client may have left while others were asked.
     bill.begin();
     noteAttempt(exchange, clock);
-    return attempt(call);
+    const outcome = await attempt(call);
+    if (outcome.kind === "unreached") bill.begin(false);
+    return outcome;
   };
 }

@@ -14,10 +14,22 @@ export interface Demand {
   readonly mediaBytes: number;
 }
 
+/** Of a call whose body nobody has looked into. */
+export const NOTHING_ASKED: Demand = {
+  model: undefined,
+  serviceTier: undefined,
+  outputCap: undefined,
+  choices: 1,
+  media: 0,
+  mediaBytes: 0,
+};
+
 /** What its text takes in Chinese; English takes four to five. */
 const BYTES_PER_TOKEN = 3;
 /** Of an image in good resolution, for most models. */
 const MEDIUM_TOKENS = 2_500;
+/** Long files have many pages. */
+const MEDIUM_BYTES_PER_TOKEN = 1_000;
 /** Of the largest in the best quality. */
 const DRAWN_TOKENS = 8_192;
 /** Speech at 32 kbit/s: few files have less. */
@@ -45,7 +57,9 @@ export function toSizes(
 ): Sizes {
   const { choices, media, mediaBytes } = demand;
   const text = Math.max(0, (bodyBytes ?? 0) - mediaBytes);
-  const inputTokens = Math.ceil(text / BYTES_PER_TOKEN) + media * MEDIUM_TOKENS;
+  const givenBytes = Math.min(mediaBytes, bodyBytes ?? 0);
+  const given = media * MEDIUM_TOKENS + Math.ceil(givenBytes / MEDIUM_BYTES_PER_TOKEN);
+  const inputTokens = Math.ceil(text / BYTES_PER_TOKEN) + given;
   switch (output) {
     case "nothing":
       return { inputTokens, outputTokens: 0 };

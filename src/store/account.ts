@@ -87,11 +87,14 @@ export class Account {
     };
   }
 
-  /** Whether a new account would do as well. */
-  isForgettable({ elapsedMs, nowMs }: Moment): boolean {
+  /**
+   * Whether a new account would do as well.
+   * @param forever there are budgets that are never whole again.
+   */
+  isForgettable({ elapsedMs, nowMs }: Moment, forever: boolean): boolean {
     this.#drain(elapsedMs);
     const drained = this.#requestsMs + this.#tokensMs === 0;
-    return drained && this.#open === 0 && this.#spent.isForgettable(nowMs);
+    return drained && this.#open === 0 && this.#spent.isForgettable(nowMs, forever);
   }
 
   #drain(elapsedMs: number): void {
@@ -158,12 +161,12 @@ function toLevel(limit: number | undefined, takenMs: number): Level | undefined 
 class Spending {
   readonly #microUsd: Record<BudgetPeriod, number> = { hour: 0, day: 0, month: 0, total: 0 };
   readonly #startMs: Record<BudgetPeriod, number> = { hour: 0, day: 0, month: 0, total: 0 };
-  #asked = false;
+  /** The periods of its budgets, as far as they are known. */
+  #asked: readonly BudgetPeriod[] = [];
 
   of(per: BudgetPeriod, nowMs: number): number {
-    if (per === "total") this.#asked = true;
-    this.#turn(per, nowMs);
-    return this.#microUsd[per];
+    if (!this.#asked.includes(per)) this.#asked = [...this.#asked, per];
+    return this.#of(per, nowMs);
   }
 
   add(costMicroUsd: number, nowMs: number): void {
@@ -173,8 +176,15 @@ class Spending {
     }
   }
 
-  isForgettable(nowMs: number): boolean {
-    return this.of("month", nowMs) === 0 && !(this.#asked && this.#microUsd.total > 0);
+  isForgettable(nowMs: number, forever: boolean): boolean {
+    const asked: readonly BudgetPeriod[] = this.#asked.length > 0 ? this.#asked : ["month"];
+    const counted = forever ? [...asked, "total" as const] : asked;
+    return counted.every((per) => this.#of(per, nowMs) === 0);
+  }
+
+  #of(per: BudgetPeriod, nowMs: number): number {
+    this.#turn(per, nowMs);
+    return this.#microUsd[per];
   }
 
   #turn(per: BudgetPeriod, nowMs: number): void {

@@ -31,13 +31,18 @@ interface Open {
 export class MemoryStore implements Store {
   readonly #clock: Clock;
   readonly #history: History | undefined;
+  readonly #forever: boolean;
   readonly #steadyTime: () => number;
   readonly #accounts = new Map<string, Account>();
   readonly #open = new Map<string, Open>();
   #sweptAtMs = -Infinity;
 
-  /** @param history absent, no call is remembered. */
-  constructor(clock: Clock, history?: History) {
+  /**
+   * @param history absent, no call is remembered.
+   * @param forever there are budgets in total: nobody who has spent something is ever forgotten.
+   */
+  constructor(clock: Clock, history?: History, forever = false) {
+    this.#forever = forever;
     this.#clock = clock;
     this.#history = history;
     this.#steadyTime = createSteadyTime(clock);
@@ -139,11 +144,13 @@ export class MemoryStore implements Store {
     if (now.elapsedMs - this.#sweptAtMs >= SWEEP_MS) {
       this.#sweptAtMs = now.elapsedMs;
       for (const [scope, account] of this.#accounts) {
-        if (account.isForgettable(now)) this.#accounts.delete(scope);
+        if (account.isForgettable(now, this.#forever)) this.#accounts.delete(scope);
       }
     }
     if (this.#accounts.size < ACCOUNT_LIMIT) return;
-    throw new StoreError(`More than ${ACCOUNT_LIMIT} callers have used something this month.`);
+    throw new StoreError(
+      `More than ${ACCOUNT_LIMIT} callers have used something that still counts.`,
+    );
   }
 }
 

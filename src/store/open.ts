@@ -1,24 +1,41 @@
 // The store that the settings describe. What they do not ask for is not loaded: the client of Redis
 // and the journal take a fifth of the time of a start.
 import type { Clock } from "../clock.ts";
-import type { StoreConfig } from "../config/config.ts";
+import type { Config, PolicyConfig, StoreConfig } from "../config/config.ts";
 import type { History } from "./history.ts";
 import { LateStore } from "./late-store.ts";
 import { MemoryHistory } from "./memory-history.ts";
 import { MemoryStore } from "./memory-store.ts";
 import type { Store } from "./store.ts";
 
-/** @param warn is told what the operator should know: sentences without secrets. */
+/** @param tell is told what the operator should know: sentences without secrets. */
 export function openStore(
-  config: StoreConfig,
+  { store: config, policies }: Pick<Config, "store" | "policies">,
   clock: Clock,
-  warn: (message: string) => void,
+  tell: (message: string) => void,
 ): Store {
+  // An embedder's log may throw; that must not end its process.
+  const warn = (message: string): void => {
+    try {
+      tell(message);
+    } catch {
+      // Nobody is there to be told.
+    }
+  };
   const { redis, dataDir } = config;
+  const forever = Object.values(policies).some(hasTotal);
   if (redis !== undefined) return new LateStore(openRedis(redis, config, clock, warn));
-  if (dataDir === undefined) return new MemoryStore(clock, new MemoryHistory());
+  if (dataDir === undefined) return new MemoryStore(clock, new MemoryHistory(), forever);
   const journal = openJournal(dataDir, config, clock, warn);
-  return new LateStore(journal.then((history) => new MemoryStore(clock, history)));
+  return new LateStore(journal.then((history) => new MemoryStore(clock, history, forever)));
+}
+
+/** A budget that is never whole again. */
+function hasTotal(policy: PolicyConfig): boolean {
+  const budgets = [policy, policy.shared, policy.perAddress].flatMap(
+    (quota) => quota?.budget ?? [],
+  );
+  return budgets.some(({ per }) => per === "total");
 }
 
 /** @throws Error when the directory cannot be written. */

@@ -307,6 +307,95 @@ async function gateLater(open: () => void): Promise<void> {
   open();
 }
 
+test("what was thought before the first word is paid for by whoever leaves with it", async (t) => {
+  const clock = new ManualClock();
+  let think = (): void => {};
+  const thought = new Promise<void>((resolve) => (think = resolve));
+  const openai = await fakeOpenAI(t, async (res, { body }) => {
+    await body;
+    res.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+    await thought;
+    const chunk = { model: "penny", choices: [{ index: 0, delta: { content: "word" } }] };
+    res.write(`data: ${JSON.stringify(chunk)}\n\n`);
+  });
+  const { record, store } = recordingStore(clock);
+  const gateway = await startGateway(t, openai.baseUrl, settings({ budget: "1/day" }), {
+    store,
+    clock,
+  });
+  const controller = new AbortController();
+  const { signal } = controller;
+  const response = await ask(gateway.url, { stream: true, max_tokens: 20_000 }, { signal });
+  clock.advance(30_000);
+  think();
+  await readStream(response).next();
+
+  controller.abort();
+  await gateway.reported();
+
+  assert.equal(record.entries[0]?.outputTokens, 1 + 28 * 200);
+});
+
+test("an answer that breaks off before its client has any of it costs nothing, as the error says", async (t) => {
+  const openai = await fakeOpenAI(t, async (res, { body }) => {
+    await body;
+    res.writeHead(200, { "content-type": "application/json", "content-length": "100" });
+    res.flushHeaders();
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    res.destroy();
+  });
+  const { record, store } = recordingStore();
+  const { url } = await startGateway(t, openai.baseUrl, settings({ budget: "1/day" }), { store });
+
+  assert.equal((await ask(url)).status, 500);
+
+  const [entry] = record.entries;
+  assert.deepEqual([entry?.status, entry?.costMicroUsd, entry?.error], [500, 0, "upstream_reset"]);
+  assert.equal(store.open, 0);
+});
+
+for (const [name, settle] of [
+  ["hangs", () => new Promise<void>(() => {})],
+  ["breaks its word and rejects", () => Promise.reject(new Error("broken"))],
+] as const) {
+  test(`a store that ${name} keeps neither a client nor its place`, async (t) => {
+    const openai = await fakeOpenAI(t, answers);
+    const { store: inner } = recordingStore();
+    const store: Store = {
+      admit: (claim) => inner.admit(claim),
+      extend: (claim, costMicroUsd) => inner.extend(claim, costMicroUsd),
+      settle,
+      usage: (from, to) => inner.usage(from, to),
+      problem: undefined,
+      close: () => inner.close(),
+    };
+    const gateway = await startGateway(t, openai.baseUrl, settings({ budget: "1/day" }), { store });
+
+    const startedAt = performance.now();
+    const response = await ask(gateway.url);
+    await response.arrayBuffer();
+
+    assert.equal(response.status, 200);
+    assert.ok(performance.now() - startedAt < 1_800, `${performance.now() - startedAt} ms`);
+    await gateway.reported();
+    await gateway.gateway.close();
+  });
+}
+
+test("a model that OpenAI does not have gets no name in the record", async (t) => {
+  const openai = await fakeOpenAI(t, async (res, { body }) => {
+    await body;
+    res.writeHead(404, { "content-type": "application/json" }).end("{}");
+  });
+  const { record, store } = recordingStore();
+  const { url } = await startGateway(t, openai.baseUrl, settings({ budget: "1/day" }), { store });
+
+  await (await ask(url, { model: "ft:gpt-4o-2024-made-up" })).arrayBuffer();
+
+  assert.equal(record.entries[0]?.status, 404);
+  assert.equal(record.entries[0]?.model, undefined);
+});
+
 test("a stream that reaches the end of the money ends there, with an error in band", async (t) => {
   const openai = await fakeOpenAI(t, streams(5_000));
   const { record, store } = recordingStore();
