@@ -210,7 +210,7 @@ export class Bill {
     // What cannot be is no reason to charge less.
     const floored = usage.clamped && typeof parameters === "object";
     const least = floored ? this.#estimate(parameters, model).costMicroUsd : 0;
-    const estimated = !complete || usage.clamped;
+    const estimated = usage.clamped || (!complete && cost > 0);
     return { usage, costMicroUsd: Math.max(cost, least), model, estimated };
   }
 

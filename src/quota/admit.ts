@@ -52,6 +52,7 @@ interface Given extends Weight {
 export class Admission {
   /** Output up to here is paid for. */
   outputTokens: number;
+  #extendedMicroUsd = 0;
   readonly #quotas: Quotas;
   readonly #claim: Claim;
   readonly #given: Given;
@@ -73,8 +74,9 @@ export class Admission {
     return this.#given.sizes;
   }
 
+  /** Set aside by now. */
   get costMicroUsd(): number {
-    return this.#claim.costMicroUsd;
+    return this.#claim.costMicroUsd + this.#extendedMicroUsd;
   }
 
   /**
@@ -83,7 +85,8 @@ export class Admission {
    */
   async extend(): Promise<void> {
     const { from, moreTokens, moreMicroUsd } = this.#given;
-    const fits = await from.extend(this.#claim, moreMicroUsd()).catch((error: unknown) => {
+    const costMicroUsd = moreMicroUsd();
+    const fits = await from.extend(this.#claim, costMicroUsd).catch((error: unknown) => {
       if (this.#quotas.whenDown.budgets === "closed") throw toUnavailable(error);
       return true;
     });
@@ -92,6 +95,7 @@ export class Admission {
       throw new GatewayError("insufficient_quota", message);
     }
     this.outputTokens += moreTokens;
+    this.#extendedMicroUsd += costMicroUsd;
   }
 
   /** Resolves when killing the process loses nothing of it. The second time nothing happens. */

@@ -174,6 +174,7 @@ test("without a budget a model needs no price, and costs nothing in the record",
 
   const [entry] = record.entries;
   assert.equal(entry?.costMicroUsd, 0);
+  assert.equal(entry?.estimated, false);
   assert.equal(entry?.outputTokens, 7);
   assert.equal(entry?.model, "nobody-knows");
 });
@@ -460,6 +461,36 @@ test("a stream that stays within its budget is extended as it goes, and ends as 
   assert.match(text, /data: \[DONE\]\n\n$/);
   assert.equal(record.spentMicroUsd, 20_000);
   assert.equal(record.entries[0]?.estimated, false);
+  assert.equal(store.open, 0);
+});
+
+test("a stream whose service tier has no price costs all that was set aside for it, extensions too", async (t) => {
+  const openai = await fakeOpenAI(t, async (res, { body }) => {
+    await body;
+    res.writeHead(200, { "content-type": "text/event-stream" });
+    const chunk = {
+      model: "penny",
+      choices: [{ index: 0, delta: { content: "word ".repeat(800) } }],
+    };
+    res.write(`data: ${JSON.stringify(chunk)}\n\n`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const last = {
+      model: "penny",
+      service_tier: "unheard-of",
+      choices: [],
+      usage: chatUsage(1, 1_000),
+    };
+    res.end(`data: ${JSON.stringify(last)}\n\ndata: [DONE]\n\n`);
+  });
+  const { record, store } = recordingStore();
+  const policy = { budget: "1/day", assumedOutputTokens: 250 };
+  const { url } = await startGateway(t, openai.baseUrl, settings(policy), { store });
+
+  await (await ask(url, { stream: true, max_tokens: undefined })).text();
+
+  const [entry] = record.entries;
+  assert.equal(entry?.costMicroUsd, 10_000);
+  assert.equal(entry.estimated, true);
   assert.equal(store.open, 0);
 });
 
