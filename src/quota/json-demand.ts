@@ -9,6 +9,8 @@ import type { Demand } from "./demand.ts";
 
 /** Members, below the outermost, that bring an image, a sound or a file, or link to one. */
 const MEDIA = ["image_url", "url", "data", "file_data", "file_id"];
+/** Of a file of text, in base64, what has the tokens of one medium. */
+const FILE_BYTES = 10_000;
 /** Work that goes on when the call is over, and whose usage nobody is told. */
 const BACKGROUND = "background";
 /** Shorter ones are links and names, and may count as text. */
@@ -99,8 +101,10 @@ export class JsonDemand implements JsonVisitor {
 
   #weigh(name: string, { kind, start, end }: Member): void {
     if (!this.#media.has(name) || kind !== "text") return;
-    this.#mediaCount++;
-    if (end - start > GIVEN_BYTES) this.#mediaBytes += end - start;
+    const bytes = end - start;
+    // A file may be all text.
+    this.#mediaCount += name === "file_data" ? Math.ceil(bytes / FILE_BYTES) : 1;
+    if (bytes > GIVEN_BYTES) this.#mediaBytes += bytes;
   }
 }
 

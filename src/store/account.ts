@@ -129,6 +129,7 @@ export class Account {
   }
 
   #refuseMoney({ budgets = [] }: Quota, wanted: number, nowMs: number): Refusal | undefined {
+    for (const { per } of budgets) this.#spent.of(per, nowMs); // All of them count from now on.
     for (const { per, limitMicroUsd: limit } of budgets) {
       const spent = this.#spent.of(per, nowMs);
       const left = limit - spent - this.#heldMicroUsd;

@@ -62,13 +62,20 @@ export class MemoryStore implements Store {
 
   async admit(claim: Claim): Promise<Admission> {
     const now = this.#moment();
-    for (const quota of claim.quotas) {
+    // All of them first: to make room for one may forget another that is idle.
+    const accounts = claim.quotas.map(({ scope }) => this.#account(scope));
+    for (const [index, quota] of claim.quotas.entries()) {
       const { scope } = quota;
-      const refusal = this.#account(scope).refuse(quota, claim, now);
+      const refusal = accounts[index]?.refuse(quota, claim, now);
       if (refusal === undefined) continue;
       return { kind: "refused", scope, ...refusal, levels: this.#levels(claim.quotas, now) };
     }
-    const held = claim.quotas.map((quota) => this.#account(quota.scope).take(quota, claim, now));
+    const held = claim.quotas.flatMap((quota, index) => {
+      const account = accounts[index];
+      if (account === undefined) return [];
+      this.#accounts.set(quota.scope, account);
+      return [account.take(quota, claim, now)];
+    });
     this.#open.set(claim.id, { held, moreMicroUsd: 0 });
     return { kind: "admitted", levels: this.#levels(claim.quotas, now) };
   }

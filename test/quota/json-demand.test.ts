@@ -164,3 +164,14 @@ test("the smaller of the call's cap and the policy's counts, for every choice", 
   assert.equal(toSizes(demand, "text", 0, 200, 4_096).outputTokens, 600);
   assert.equal(toSizes(demand, "text", 0, 800, 4_096).outputTokens, 1_500);
 });
+
+test("a file may be all text, and is weighed as such", () => {
+  const body = JSON.stringify({
+    input: [{ role: "user", content: [{ type: "input_file", file_data: "A".repeat(750_000) }] }],
+  });
+  const { demand } = read(body, "/responses");
+
+  const { inputTokens } = toSizes(demand, "text", body.length, undefined, 4_096);
+
+  assert.ok(inputTokens > 180_000 && inputTokens < 200_000, `${inputTokens}`);
+});

@@ -151,3 +151,50 @@ test("who has spent something before is known, however many they are; only stran
   const known = toClaim({ scope: "caller:7", budgets }, { costMicroUsd: 100 });
   assert.equal(refused(await rich.admit(known)).left, 99);
 });
+
+test("whoever is refused by one budget is not forgotten by the others", async () => {
+  const clock = new ManualClock();
+  const others = Array.from({ length: ACCOUNT_LIMIT - 1 }, (_, index) => `caller:${index}`);
+  const store = new MemoryStore(clock, {
+    restore: (tell) => {
+      tell({ atMs: clock.now(), scopes: ["a"], costMicroUsd: 1_000 });
+      tell({ atMs: clock.now(), scopes: others, costMicroUsd: 0 });
+    },
+    add: async () => {},
+    rows: async () => [],
+    problem: undefined,
+    close: async () => {},
+  });
+  const budgets: readonly Budget[] = [
+    { limitMicroUsd: 500, per: "day" },
+    { limitMicroUsd: 1_000, per: "month" },
+  ];
+  assert.equal(refused(await store.admit(toClaim({ scope: "a", budgets }))).per, "day");
+  clock.advance(DAY_MS);
+
+  // Makes room, for which idle ones are forgotten.
+  await store.admit(toClaim({ scope: "stranger", budgets }));
+
+  assert.equal(refused(await store.admit(toClaim({ scope: "a", budgets }))).per, "month");
+});
+
+test("a claim whose own accounts make room for each other leaves nothing set aside", async () => {
+  const clock = new ManualClock();
+  const others = Array.from({ length: ACCOUNT_LIMIT - 2 }, (_, index) => `caller:${index}`);
+  const store = new MemoryStore(clock, {
+    restore: (tell) => tell({ atMs: clock.now(), scopes: others, costMicroUsd: 1 }),
+    add: async () => {},
+    rows: async () => [],
+    problem: undefined,
+    close: async () => {},
+  });
+  const quotas = ["a", "b"].map((scope) => ({ scope, concurrentRequests: 1 }));
+  const third = { scope: "c", concurrentRequests: 1 };
+
+  const claim = toClaim([...quotas, third]);
+  const admission = await store.admit(claim).catch((error: unknown) => error);
+  if (Object(admission).kind === "admitted") await settle(store, claim);
+
+  const one = toClaim(quotas[0] ?? []);
+  assert.equal((await store.admit(one)).kind, "admitted", "its place was not lost");
+});
