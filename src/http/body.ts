@@ -55,6 +55,7 @@ export class RequestBody {
   #watched = true;
   #begun = false;
   #ended = false;
+  #passed = false;
   #passes = 0;
   #discarded = false;
   #pulling: Promise<void> | undefined;
@@ -76,6 +77,11 @@ export class RequestBody {
   /** Whether all of it has come. */
   get complete(): boolean {
     return this.#ended;
+  }
+
+  /** Whether a pass has handed all of it on. */
+  get passed(): boolean {
+    return this.#passed;
   }
 
   /** There will be no other pass: what was kept is forgotten, and nobody watches any more. */
@@ -101,16 +107,16 @@ export class RequestBody {
    */
   pass(): AsyncGenerator<Uint8Array, void, undefined> {
     this.#keepBytes = this.#options.keepBytes;
-    return this.#walk();
+    return this.#walk(true);
   }
 
   /** A pass that only looks: whatever it sees is kept, for the pass after it. */
   look(): AsyncGenerator<Uint8Array, void, undefined> {
     this.#keepBytes = Infinity;
-    return this.#walk();
+    return this.#walk(false);
   }
 
-  async *#walk(): AsyncGenerator<Uint8Array, void, undefined> {
+  async *#walk(hands: boolean): AsyncGenerator<Uint8Array, void, undefined> {
     const pass = ++this.#passes;
     this.#next = 0;
     if (this.bytes > this.#keepBytes) this.#forget();
@@ -126,7 +132,10 @@ export class RequestBody {
         turnBytes = 0;
         continue;
       }
-      if (this.#ended) return;
+      if (this.#ended) {
+        this.#passed ||= hands;
+        return;
+      }
       this.#next = this.#chunks.length;
       // Shared, so that a read left behind by a former pass is not lost to this one.
       this.#pulling ??= this.#pull().finally(() => (this.#pulling = undefined));

@@ -9,7 +9,7 @@ import { NOTHING_ASKED, toSizes, type Demand } from "../quota/demand.ts";
 import type { PriceBook } from "../quota/price-book.ts";
 import type { CallRecord } from "../store/store.ts";
 import { isEventStream, type Reply } from "../upstream/attempt.ts";
-import { estimateOutput } from "../usage/estimate.ts";
+import { Work } from "../usage/work.ts";
 import { Meter } from "../usage/meter.ts";
 import { UsageHider } from "../usage/usage-hider.ts";
 import type { Clock } from "../clock.ts";
@@ -51,9 +51,7 @@ export class Bill {
   total: Total | undefined;
   readonly #parts: BillParts;
   /** Nothing until OpenAI is called. */
-  #beganAt: number | undefined;
-  /** When there was something to see. */
-  #seenAt: number | undefined;
+  #work: Work | undefined;
   #reply: Reply | undefined;
   #meter: Meter | undefined;
   #hider: UsageHider | undefined;
@@ -66,9 +64,9 @@ export class Bill {
     this.#parts = parts;
   }
 
-  /** To be called when OpenAI is, and again when it turns out that it was not reached. */
-  begin(reached = true): void {
-    this.#beganAt = reached ? this.#parts.clock.elapsed() : undefined;
+  /** To be called when OpenAI is. */
+  begin(): void {
+    this.#work = new Work(this.#parts.clock.elapsed());
   }
 
   /** How much is left, for the client to know. */
@@ -88,7 +86,7 @@ export class Bill {
   /** @returns what the client gets of it. */
   push(chunk: Uint8Array): readonly Uint8Array[] {
     this.#meter?.push(chunk);
-    if (this.#meter?.begun === true) this.#seenAt ??= this.#parts.clock.elapsed();
+    this.#work?.hear(this.#shown, this.#meter?.begun === true, this.#parts.clock.elapsed());
     if (!this.#answered) this.#model = findModel(chunk);
     this.#answered = true;
     return this.#hider?.push(chunk) ?? [chunk];
@@ -180,8 +178,7 @@ export class Bill {
     const model = prices.find(named) === undefined ? named && clean(named) : named;
     if (report !== undefined) return this.#reported(report, model);
     // What failed costs nothing; but whoever leaves has it made all the same.
-    const sent = this.#beganAt !== undefined && body?.complete !== false;
-    const left = sent && error !== undefined && LEFT.has(error.code);
+    const left = body?.passed === true && error !== undefined && LEFT.has(error.code);
     const made = this.#reply === undefined ? left : this.#reply.status < 400 && !this.#hid(error);
     if (made && typeof parameters === "object") return this.#estimate(parameters, model);
     return { usage: NO_USAGE, costMicroUsd: 0, model, estimated: false };
@@ -233,12 +230,14 @@ export class Bill {
     return { usage, costMicroUsd: cost ?? 0, model, estimated: true };
   }
 
-  #written(most: Sizes): number {
-    const now = this.#parts.clock.elapsed();
-    const waitedMs = (this.#seenAt ?? now) - (this.#beganAt ?? now);
+  /** Tokens of a stream so far; a whole answer is measured when it is over. */
+  get #shown(): number {
+    return this.#streams ? (this.#meter?.outputTokens ?? 0) : 0;
+  }
+
+  #written({ outputTokens: most }: Sizes): number {
     const tokens = this.#meter?.outputTokens ?? 0;
-    const seen = { tokens, waitedMs, begun: this.#seenAt !== undefined };
-    return estimateOutput(seen, most.outputTokens);
+    return this.#work?.outputTokens(tokens, most, this.#parts.clock.elapsed()) ?? tokens;
   }
 
   #sizes(output: Parameters["output"]): Sizes {

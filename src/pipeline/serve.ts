@@ -153,12 +153,10 @@ function toCall(
 }
 
 function noting(exchange: Exchange, bill: Bill, { attempt, clock }: Stages): Attempt {
-  return async (call) => {
+  return (call) => {
     call.signal.throwIfAborted(); // The client may have left while others were asked.
     bill.begin();
     noteAttempt(exchange, clock);
-    const outcome = await attempt(call);
-    if (outcome.kind === "unreached") bill.begin(false);
-    return outcome;
+    return attempt(call);
   };
 }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { test } from "node:test";
+import { deafPort } from "../helpers/deaf-port.ts";
 import { fakeOpenAI, type Script } from "../helpers/fake-openai.ts";
 import { ManualClock } from "../helpers/manual-clock.ts";
 import { post, readStream } from "../helpers/read-stream.ts";
@@ -335,6 +336,57 @@ test("what was thought before the first word is paid for by whoever leaves with 
   await gateway.reported();
 
   assert.equal(record.entries[0]?.outputTokens, 1 + 28 * 200);
+});
+
+test("what was thought behind the first word is paid for, too", async (t) => {
+  const clock = new ManualClock();
+  let think = (): void => {};
+  const thought = new Promise<void>((resolve) => (think = resolve));
+  const openai = await fakeOpenAI(t, async (res, { body }) => {
+    await body;
+    res.writeHead(200, { "content-type": "text/event-stream" });
+    const chunk = { model: "penny", choices: [{ index: 0, delta: { content: "word" } }] };
+    res.write(`data: ${JSON.stringify(chunk)}\n\n`);
+    await thought;
+    res.write(`data: ${JSON.stringify(chunk)}\n\n`);
+  });
+  const { record, store } = recordingStore(clock);
+  const parts = { store, clock };
+  const gateway = await startGateway(t, openai.baseUrl, settings({ budget: "1/day" }), parts);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const response = await ask(gateway.url, { stream: true, max_tokens: 20_000 }, { signal });
+  const reader = readStream(response);
+  await reader.next();
+  clock.advance(30_000);
+  think();
+  await reader.next();
+  clock.advance(12_000);
+
+  controller.abort();
+  await gateway.reported();
+
+  assert.equal(record.entries[0]?.outputTokens, 2 + 28 * 200 + 10 * 200);
+});
+
+test("a client that gives up while OpenAI cannot be connected to pays nothing", async (t) => {
+  const baseUrl = `http://127.0.0.1:${await deafPort(t)}/v1`;
+  const { record, store } = recordingStore();
+  const gateway = await startGateway(t, baseUrl, settings({ budget: "100/day" }), { store });
+  const controller = new AbortController();
+  const call = ask(gateway.url, { model: "dear" }, { signal: controller.signal });
+  const gone = assert.rejects(call, { name: "AbortError" });
+  await new Promise((resolve) => setTimeout(resolve, 300));
+
+  controller.abort();
+  await gone;
+  await gateway.reported();
+
+  assert.deepEqual(
+    record.entries.map(({ costMicroUsd, error }) => [costMicroUsd, error]),
+    [[0, "client_gone"]],
+  );
+  assert.equal(store.open, 0);
 });
 
 test("an answer that breaks off before its client has any of it costs nothing, as the error says", async (t) => {

@@ -1,10 +1,9 @@
 // Rule 5: four clocks. Each names whom the call waited for.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect } from "node:net";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { Worker } from "node:worker_threads";
+import { deafPort } from "../helpers/deaf-port.ts";
 import { fakeOpenAI } from "../helpers/fake-openai.ts";
 import { ManualClock } from "../helpers/manual-clock.ts";
 import { openSocket } from "../helpers/raw-client.ts";
@@ -140,28 +139,6 @@ test("an OpenAI that does not accept connections is upstream_unreachable after t
   assert.match(await response.text(), /could not connect to OpenAI \(UND_ERR_CONNECT_TIMEOUT\)/);
   assert.equal((await reported())["attempts"], 2);
 });
-
-/** Listens, never accepts, and has its backlog full: the kernel drops further handshakes. */
-async function deafPort(t: TestContext): Promise<number> {
-  const worker = new Worker(
-    `const { parentPort } = require("node:worker_threads");
-     const server = require("node:net").createServer().listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => {
-       parentPort.postMessage(server.address().port);
-       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
-     });`,
-    { eval: true },
-  );
-  const [port]: number[] = await once(worker, "message");
-  const fillers = Array.from({ length: 4 }, () =>
-    connect(port ?? 0, "127.0.0.1").on("error", () => {}),
-  );
-  t.after(async () => {
-    for (const filler of fillers) filler.destroy();
-    await worker.terminate();
-  });
-  await Promise.all(fillers.slice(0, 2).map((filler) => once(filler, "connect")));
-  return port ?? 0;
-}
 
 const HALVES = {
   "a JSON body": ["/chat/completions", "application/json", '{"model":'],

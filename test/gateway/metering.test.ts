@@ -169,3 +169,25 @@ test("a stream whose length was announced is not announced longer than it is", a
   assert.equal(await response.text(), render(7, false));
   assert.equal(record.entries[0]?.outputTokens, 22);
 });
+
+test("what a policy puts into a body and what metering does stand side by side", async (t) => {
+  const openai = await fakeOpenAI(t, streams);
+  const limits = { maxOutputTokens: 40, safetyIdentifier: true, storedState: false };
+  const policies = { default: { budget: "1000/day", ...limits } };
+  const { url } = await startGateway(t, openai.baseUrl, { policies });
+  const asked = { model: "gpt-4o-mini", stream: true, seed: 3 };
+
+  const response = await post(`${url}/v1/chat/completions`, asked);
+
+  assert.equal(await response.text(), render(3, false));
+  const { safety_identifier: identifier, ...sent } = JSON.parse(
+    String(await openai.arrivals[0]?.body),
+  );
+  assert.match(identifier, /^[\da-f]{64}$/);
+  assert.deepEqual(sent, {
+    ...asked,
+    max_completion_tokens: 40,
+    store: false,
+    stream_options: { include_usage: true },
+  });
+});
