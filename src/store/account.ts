@@ -3,7 +3,7 @@
 // moment, which in months of a monotonic clock loses the digits that high rates need.
 import { BUDGET_PERIODS, type BudgetPeriod } from "../config/config.ts";
 import { endOf, startOf } from "./period.ts";
-import type { Claim, Level, Levels, Quota, Refused, Used } from "./store.ts";
+import type { Claim, Level, Levels, Quota, Refused, Standing, Used } from "./store.ts";
 
 const MINUTE_MS = 60_000;
 /** For those who have to wait for others' calls, whose end nobody knows. */
@@ -87,6 +87,24 @@ export class Account {
     };
   }
 
+  /** Changes nothing. */
+  standing(quota: Quota, now: Moment): Omit<Standing, "scope"> {
+    const { requests, tokens } = this.levels(quota, now);
+    const { concurrentRequests: limit, budgets = [] } = quota;
+    return {
+      requests,
+      tokens,
+      open: limit === undefined ? undefined : { count: this.#open, limit },
+      budgets: budgets.map(({ limitMicroUsd, per }) => ({
+        limitMicroUsd,
+        per,
+        spentMicroUsd: this.#spent.look(per, now.nowMs),
+        heldMicroUsd: this.#heldMicroUsd,
+        resetMs: per === "total" ? undefined : endOf(per, now.nowMs) - now.nowMs,
+      })),
+    };
+  }
+
   /**
    * Whether a new account would do as well.
    * @param forever there are budgets that are never whole again.
@@ -167,6 +185,11 @@ class Spending {
 
   of(per: BudgetPeriod, nowMs: number): number {
     if (!this.#asked.includes(per)) this.#asked = [...this.#asked, per];
+    return this.#of(per, nowMs);
+  }
+
+  /** The same, and it need not be remembered for anybody. */
+  look(per: BudgetPeriod, nowMs: number): number {
     return this.#of(per, nowMs);
   }
 

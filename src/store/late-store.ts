@@ -4,6 +4,9 @@ import {
   type Admission,
   type CallRecord,
   type Claim,
+  type Quota,
+  type Revocation,
+  type Standing,
   type Store,
   type UsageRow,
   type Used,
@@ -57,6 +60,22 @@ export class LateStore implements Store {
 
   usage(fromDay: string, toDay: string): Promise<readonly UsageRow[]> {
     return this.#opened().then((store) => store.usage(fromDay, toDay));
+  }
+
+  peek(quotas: readonly Quota[]): Promise<readonly Standing[]> {
+    return this.#opened().then((store) => store.peek(quotas));
+  }
+
+  revoke(revocation: Revocation): Promise<void> {
+    return this.#opened().then((store) => store.revoke(revocation));
+  }
+
+  revoked(caller: string): boolean {
+    return this.#store?.revoked(caller) ?? false;
+  }
+
+  revocations(): Promise<readonly Revocation[]> {
+    return this.#opened().then((store) => store.revocations());
   }
 
   async close(): Promise<void> {

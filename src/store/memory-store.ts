@@ -2,6 +2,7 @@
 import type { Clock } from "../clock.ts";
 import { Account, type Held, type Moment } from "./account.ts";
 import type { History } from "./history.ts";
+import { Revocations } from "./revocations.ts";
 import { createSteadyTime } from "./steady-time.ts";
 import {
   StoreError,
@@ -11,6 +12,8 @@ import {
   type Level,
   type Levels,
   type Quota,
+  type Revocation,
+  type Standing,
   type Store,
   type UsageRow,
   type Used,
@@ -32,6 +35,7 @@ export class MemoryStore implements Store {
   readonly #clock: Clock;
   readonly #history: History | undefined;
   readonly #forever: boolean;
+  readonly #revocations: Revocations;
   readonly #steadyTime: () => number;
   readonly #accounts = new Map<string, Account>();
   readonly #open = new Map<string, Open>();
@@ -41,8 +45,14 @@ export class MemoryStore implements Store {
    * @param history absent, no call is remembered.
    * @param forever there are budgets in total: nobody who has spent something is ever forgotten.
    */
-  constructor(clock: Clock, history?: History, forever = false) {
+  constructor(
+    clock: Clock,
+    history?: History,
+    forever = false,
+    revocations = new Revocations(clock),
+  ) {
     this.#forever = forever;
+    this.#revocations = revocations;
     this.#clock = clock;
     this.#history = history;
     this.#steadyTime = createSteadyTime(clock);
@@ -112,6 +122,26 @@ export class MemoryStore implements Store {
 
   async usage(fromDay: string, toDay: string): Promise<readonly UsageRow[]> {
     return this.#history?.rows(fromDay, toDay) ?? [];
+  }
+
+  async peek(quotas: readonly Quota[]): Promise<readonly Standing[]> {
+    const now = this.#moment();
+    return quotas.map((quota) => {
+      const account = this.#accounts.get(quota.scope) ?? new Account();
+      return { scope: quota.scope, ...account.standing(quota, now) };
+    });
+  }
+
+  async revoke(revocation: Revocation): Promise<void> {
+    this.#revocations.put(revocation);
+  }
+
+  revoked(caller: string): boolean {
+    return this.#revocations.has(caller);
+  }
+
+  async revocations(): Promise<readonly Revocation[]> {
+    return this.#revocations.list();
   }
 
   async close(): Promise<void> {

@@ -26,8 +26,7 @@ export function openStore(
   const forever = Object.values(policies).some(hasTotal);
   if (redis !== undefined) return new LateStore(openRedis(redis, config, clock, warn));
   if (dataDir === undefined) return new MemoryStore(clock, new MemoryHistory(), forever);
-  const journal = openJournal(dataDir, config, clock, warn);
-  return new LateStore(journal.then((history) => new MemoryStore(clock, history, forever)));
+  return new LateStore(openDirectory(dataDir, config, clock, warn, forever));
 }
 
 /** A budget that is never whole again. */
@@ -36,6 +35,23 @@ function hasTotal(policy: PolicyConfig): boolean {
     (quota) => quota?.budget ?? [],
   );
   return budgets.some(({ per }) => per === "total");
+}
+
+async function openDirectory(
+  directory: string,
+  config: StoreConfig,
+  clock: Clock,
+  warn: (message: string) => void,
+  forever: boolean,
+): Promise<Store> {
+  const history = await openJournal(directory, config, clock, warn);
+  try {
+    const { openRevocations } = await import("./revocations-file.ts");
+    return new MemoryStore(clock, history, forever, openRevocations(directory, clock));
+  } catch (error) {
+    await history.close();
+    throw error;
+  }
 }
 
 /** @throws Error when the directory cannot be written. */
@@ -75,6 +91,10 @@ function withRecord(store: Store, record: History, clock: Clock): Store {
     admit: (claim) => store.admit(claim),
     extend: (claim, costMicroUsd) => store.extend(claim, costMicroUsd),
     usage: (fromDay, toDay) => store.usage(fromDay, toDay),
+    peek: (quotas) => store.peek(quotas),
+    revoke: (revocation) => store.revoke(revocation),
+    revoked: (caller) => store.revoked(caller),
+    revocations: () => store.revocations(),
     async settle(claim, used, call) {
       const scopes = claim.quotas.map(({ scope }) => scope);
       const entry = { ...call, atMs: Math.round(clock.now()), scopes };

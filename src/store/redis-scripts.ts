@@ -2,16 +2,7 @@
 // its quotas, an account and its calls each, and a JSON text; it decides first and writes then.
 import { toScript } from "./redis-connection.ts";
 import { LUA_ACCOUNT } from "./redis-lua.ts";
-
-/** What an admission asks, of what a claim asks for. */
-export interface QuotaArgument {
-  readonly requests?: number | undefined;
-  readonly tokens?: number | undefined;
-  readonly open?: number | undefined;
-  readonly budgets?: readonly { readonly per: string; readonly limit: number }[] | undefined;
-  /** How long the account stays after its last use. Nothing is for ever. */
-  readonly keepMs?: number | undefined;
-}
+import type { QuotaArgument } from "./redis-quota.ts";
 
 export interface ClaimArgument {
   readonly id: string;

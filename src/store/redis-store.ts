@@ -14,7 +14,9 @@ import {
 import { RedisError } from "./redis-error.ts";
 import { toScopeKeys, toUsageKey } from "./redis-keys.ts";
 import { Leases } from "./redis-leases.ts";
+import { toQuotaArgument } from "./redis-quota.ts";
 import { RetryQueue } from "./redis-retry.ts";
+import { RedisRevocations } from "./redis-revocations.ts";
 import {
   ADMIT,
   EXTEND,
@@ -23,10 +25,10 @@ import {
   SETTLE,
   type ClaimArgument,
   type ExtendArgument,
-  type QuotaArgument,
   type RenewArgument,
   type SettleArgument,
 } from "./redis-scripts.ts";
+import { readStandings } from "./redis-standing.ts";
 import { readUsage, toAmounts, toRowLimits, toRowNames } from "./redis-usage.ts";
 import type { Reply } from "./resp.ts";
 import {
@@ -35,6 +37,8 @@ import {
   type CallRecord,
   type Claim,
   type Quota,
+  type Revocation,
+  type Standing,
   type Store,
   type UsageRow,
   type Used,
@@ -62,8 +66,6 @@ export interface RedisStoreOptions {
 const LEASE_MS = 120_000;
 /** Beyond the lease: how long a call that is over may wait for Redis. */
 const PATIENCE_MS = 180_000;
-/** A month and a day. Accounts with a budget for ever stay for ever. */
-const KEEP_MS = 32 * DAY_MS;
 /** Calls known that were let through although Redis did not answer. */
 const UNADMITTED_LIMIT = 100_000;
 
@@ -76,6 +78,7 @@ export class RedisStore implements Store {
   readonly #options: RedisStoreOptions;
   readonly #leaseMs: number;
   readonly #leases: Leases;
+  readonly #revocations: RedisRevocations;
   readonly #retries: RetryQueue;
   /** Whose admission failed, as far as one can know. They may be made all the same. */
   readonly #unadmitted = new Set<string>();
@@ -91,9 +94,11 @@ export class RedisStore implements Store {
       ...(ca !== undefined && { ca }),
       onState: (state, problem) => {
         this.#down = state === "ready" ? undefined : (problem ?? "Redis is not connected.");
+        if (state === "ready") this.#revocations.watch();
         onState?.(state, ...(problem === undefined ? [] : [problem]));
       },
     });
+    this.#revocations = new RedisRevocations(clock, this.#redis);
     this.#leases = new Leases(clock, { leaseMs, renew: (claims) => this.#renew(claims) });
     const patienceMs = leaseMs + PATIENCE_MS;
     this.#retries = new RetryQueue(clock, { patienceMs, ...(limit !== undefined && { limit }) });
@@ -166,15 +171,28 @@ export class RedisStore implements Store {
   }
 
   async usage(fromDay: string, lastDay: string): Promise<readonly UsageRow[]> {
-    try {
-      return await readUsage(this.#redis, fromDay, lastDay);
-    } catch (error) {
-      throw toStoreError(error);
-    }
+    return readUsage(this.#redis, fromDay, lastDay).catch(fail);
+  }
+
+  async peek(quotas: readonly Quota[]): Promise<readonly Standing[]> {
+    return readStandings(this.#redis, quotas).catch(fail);
+  }
+
+  async revoke(revocation: Revocation): Promise<void> {
+    return this.#revocations.put(revocation).catch(fail);
+  }
+
+  revoked(caller: string): boolean {
+    return this.#revocations.has(caller);
+  }
+
+  async revocations(): Promise<readonly Revocation[]> {
+    return this.#revocations.list().catch(fail);
   }
 
   /** What waits to be settled has one more chance. */
   async close(): Promise<void> {
+    this.#revocations.close();
     this.#leases.close();
     await this.#retries.close();
     this.#redis.close();
@@ -213,22 +231,13 @@ function toKeys(quotas: readonly Quota[]): string[] {
   return quotas.flatMap(({ scope }) => toScopeKeys(scope));
 }
 
-function toQuotaArgument(quota: Quota): QuotaArgument {
-  const { requestsPerMinute: requests, tokensPerMinute: tokens } = quota;
-  const { concurrentRequests: open, budgets } = quota;
-  const lasts = budgets?.some(({ per }) => per === "total") === true;
-  return {
-    requests,
-    tokens,
-    open,
-    keepMs: lasts ? undefined : KEEP_MS,
-    budgets: budgets?.map(({ per, limitMicroUsd: limit }) => ({ per, limit })),
-  };
-}
-
 /** Whether what failed may have been done. */
 function isUnsure(error: unknown): boolean {
   return !(error instanceof RedisError) || error.kind !== "unavailable";
+}
+
+function fail(error: unknown): never {
+  throw toStoreError(error);
 }
 
 function toStoreError(error: unknown): StoreError {

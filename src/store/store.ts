@@ -112,6 +112,34 @@ export interface UsageRow {
   readonly costMicroUsd: number;
 }
 
+/** How a party stands with its quota. */
+export interface Standing {
+  readonly scope: string;
+  readonly requests: Level | undefined;
+  readonly tokens: Level | undefined;
+  /** Calls that are open now, where there is a limit. */
+  readonly open: { readonly count: number; readonly limit: number } | undefined;
+  readonly budgets: readonly BudgetStanding[];
+}
+
+export interface BudgetStanding extends Budget {
+  readonly spentMicroUsd: number;
+  /** Set aside for calls that are open. */
+  readonly heldMicroUsd: number;
+  /** Until its period is over; nothing for one that never is. */
+  readonly resetMs: number | undefined;
+}
+
+/** A caller that is shut out. */
+export interface Revocation {
+  readonly caller: string;
+  /** Milliseconds since 1970, or Infinity. */
+  readonly untilMs: number;
+}
+
+/** In force at one time. */
+export const REVOCATION_LIMIT = 10_000;
+
 export interface Store {
   /**
    * Takes a request from every quota and sets tokens and money aside, or does none of it.
@@ -134,6 +162,24 @@ export interface Store {
    * @throws StoreError when it cannot say.
    */
   usage(fromDay: string, toDay: string): Promise<readonly UsageRow[]>;
+  /**
+   * How the parties of these quotas stand, 200 of them at most, in their order. Takes nothing.
+   * @throws StoreError when it cannot say.
+   */
+  peek(quotas: readonly Quota[]): Promise<readonly Standing[]>;
+  /**
+   * Shuts a caller out until a moment, or lets it in again where that is past. Resolves when it
+   * outlives the process, where anything does.
+   * @throws StoreError when it cannot be kept, or there are too many; then nothing has changed.
+   */
+  revoke(revocation: Revocation): Promise<void>;
+  /**
+   * Whether a caller is shut out, as far as it is known here: stores that are shared tell each
+   * other within 2 seconds. One that has not heard of any yet knows of none.
+   */
+  revoked(caller: string): boolean;
+  /** Those in force, by caller. */
+  revocations(): Promise<readonly Revocation[]>;
   /** Nothing while all is well, else what is not, in words for the operator. */
   readonly problem: string | undefined;
   /** Where it takes time to open: rejects if it never can be. */

@@ -7,9 +7,9 @@ import { deafPort } from "../helpers/deaf-port.ts";
 import { fakeOpenAI, type Script } from "../helpers/fake-openai.ts";
 import { ManualClock } from "../helpers/manual-clock.ts";
 import { post, readStream } from "../helpers/read-stream.ts";
-import { recordingStore } from "../helpers/recorder.ts";
+import { changed, recordingStore } from "../helpers/recorder.ts";
 import { startGateway } from "../helpers/start-gateway.ts";
-import type { ConfigInput, Store } from "../../src/gateway.ts";
+import type { ConfigInput } from "../../src/gateway.ts";
 
 /** A thousand tokens of output are a cent; input is free. */
 const PRICES = { penny: { input: 0, output: 10 }, dear: { input: 1_000, output: 1_000 } };
@@ -276,18 +276,13 @@ test("a client that leaves before OpenAI is called pays nothing, and gets its pl
   const gate = new Promise<void>((resolve) => (open = resolve));
   let asked = (): void => {};
   const admitting = new Promise<void>((resolve) => (asked = resolve));
-  const store: Store = {
+  const store = changed(inner, {
     admit: async (claim) => {
       asked();
       await gate;
       return inner.admit(claim);
     },
-    extend: (claim, costMicroUsd) => inner.extend(claim, costMicroUsd),
-    settle: (claim, used, call) => inner.settle(claim, used, call),
-    usage: (from, to) => inner.usage(from, to),
-    problem: undefined,
-    close: () => inner.close(),
-  };
+  });
   const gateway = await startGateway(t, openai.baseUrl, settings({ budget: "1/day" }), { store });
   const controller = new AbortController();
   const call = ask(gateway.url, {}, { signal: controller.signal }).catch(() => {});
@@ -414,14 +409,7 @@ for (const [name, settle] of [
   test(`a store that ${name} keeps neither a client nor its place`, async (t) => {
     const openai = await fakeOpenAI(t, answers);
     const { store: inner } = recordingStore();
-    const store: Store = {
-      admit: (claim) => inner.admit(claim),
-      extend: (claim, costMicroUsd) => inner.extend(claim, costMicroUsd),
-      settle,
-      usage: (from, to) => inner.usage(from, to),
-      problem: undefined,
-      close: () => inner.close(),
-    };
+    const store = changed(inner, { settle });
     const gateway = await startGateway(t, openai.baseUrl, settings({ budget: "1/day" }), { store });
 
     const startedAt = performance.now();

@@ -1,6 +1,6 @@
 // A store whose record a test can look at.
 import type { History, Entry, Spent } from "../../src/store/history.ts";
-import type { UsageRow } from "../../src/store/store.ts";
+import type { Store, UsageRow } from "../../src/store/store.ts";
 import { MemoryStore } from "../../src/store/memory-store.ts";
 import { systemClock, type Clock } from "../../src/clock.ts";
 
@@ -28,4 +28,14 @@ export class Recorder implements History {
 export function recordingStore(clock: Clock = systemClock) {
   const record = new Recorder();
   return { record, store: new MemoryStore(clock, record) };
+}
+
+/** The same store, but for what is given. */
+export function changed(store: Store, changes: Partial<Store>): Store {
+  return new Proxy(store, {
+    get(target, name) {
+      const value: unknown = Reflect.get(changes, name) ?? Reflect.get(target, name);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
 }
