@@ -53,6 +53,12 @@ export const FAILURES = {
 
 export type ErrorCode = keyof typeof FAILURES;
 
+/** Which quota refused, and whose it is. */
+export interface RefusedRule {
+  readonly rule: "requestsPerMinute" | "tokensPerMinute" | "concurrentRequests" | "budget";
+  readonly of: "caller" | "policy" | "address";
+}
+
 export interface ErrorDetails {
   /** The request field at fault, for `error.param`. */
   readonly param?: string;
@@ -65,6 +71,7 @@ export interface ErrorDetails {
   readonly challenge?: string;
   /** `x-ratelimit-…`, where a limit is the reason. */
   readonly limits?: readonly (readonly [name: string, value: string])[];
+  readonly refused?: RefusedRule;
   /** For the log only, never sent. */
   readonly cause?: unknown;
 }

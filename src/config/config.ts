@@ -1,6 +1,7 @@
 // What an operator may say, one doc comment per setting: this page is the manual's source.
 import type { Secret } from "../secret.ts";
 import type { AccessConfig } from "./access.ts";
+import type { OtlpConfig } from "./parse-otlp.ts";
 import type { ModelPrice } from "./prices.ts";
 import type { RedisAddress } from "./redis-url.ts";
 
@@ -69,6 +70,8 @@ export interface Config {
   readonly log: LogConfig;
   /** Absent, `/admin/…` is shut. */
   readonly admin?: AdminConfig;
+  /** Where calls are exported to, as OpenTelemetry's variables say. Absent, nowhere. */
+  readonly otlp?: OtlpConfig;
 }
 
 export interface ServerConfig {
@@ -213,7 +216,7 @@ export interface LogConfig {
 }
 
 /** The same shape as plain data, everything optional: the file, and what `createGateway` takes. */
-export type ConfigInput = Input<Config>;
+export type ConfigInput = Input<Omit<Config, "otlp">>;
 
 /** What a minted token may bring. */
 export type LimitsInput = Input<Limits>;

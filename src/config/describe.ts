@@ -2,6 +2,7 @@
 import type { BudgetConfig, Config } from "./config.ts";
 import { toPath, type Loaded } from "./load.ts";
 import { toBudgetText } from "./parse-budget.ts";
+import type { OtlpTarget } from "./parse-otlp.ts";
 import { isRecord } from "./reader.ts";
 import { toRedisText } from "./redis-url.ts";
 
@@ -21,7 +22,23 @@ export function describe({ config, sourceOf }: Pick<Loaded, "config" | "sourceOf
 /** What was parsed into something else, as it is set. */
 function toInput(config: Config): object {
   const { redis, ...store } = config.store;
-  return { ...config, store: { ...(redis && { redisUrl: toRedisText(redis) }), ...store } };
+  const shown = { ...(redis && { redisUrl: toRedisText(redis) }), ...store };
+  return { ...toShown(config), store: shown };
+}
+
+/** Vendors put tokens into the paths and queries of their collectors. */
+export function toShown({ otlp, ...config }: Config): object {
+  if (otlp === undefined) return config;
+  const { traces, metrics, ...rest } = otlp;
+  const show = (target: OtlpTarget) => ({ ...target, url: target.url.origin });
+  return {
+    ...config,
+    otlp: {
+      ...(traces && { traces: show(traces) }),
+      ...(metrics && { metrics: show(metrics) }),
+      ...rest,
+    },
+  };
 }
 
 interface Leaf {

@@ -5,6 +5,7 @@ import type { Config } from "./config.ts";
 import { Environment, toReason, type Found } from "./environment.ts";
 import { expand, readSettingsFile, type Tree } from "./file.ts";
 import { parseConfig } from "./parse.ts";
+import { readOtlp } from "./parse-otlp.ts";
 import { ConfigError, isRecord, type Problem } from "./reader.ts";
 import { SETTINGS, toFlag, type CommandLine } from "./settings.ts";
 
@@ -30,11 +31,13 @@ export function loadConfig(commandLine: CommandLine, mockUrl?: string): Loaded {
   const upstreams = mockUrl && { upstreams: [{ name: "mock", baseUrl: mockUrl, apiKey: "mock" }] };
   const tree = expand({ ...file.tree, ...upstreams }, environment, problems);
   const origins = overlay(tree, environment, commandLine.flags);
+  const hints: Problem[] = [];
+  const otlp = readOtlp((name) => environment.get(name), problems, hints);
   const config = parse(tree, origins, problems);
-  const hints = environment.findNearMisses();
+  hints.push(...environment.findNearMisses());
   if (config === undefined) throw new ConfigError([...problems, ...hints]);
   return {
-    config,
+    config: otlp === undefined ? config : { ...config, otlp },
     hints,
     sourceOf: (steps) => {
       // A variable may have set all that is below a path, as GATEWAY_KEYS does.

@@ -62,6 +62,8 @@ interface Step {
 
 /** What one model costs at one time. */
 export interface Price {
+  /** The model's, as the list has it, `gpt-4o-mini`, or the operator's own: `mine-*`. */
+  readonly name: string;
   /** By size; the first is for any. */
   readonly steps: readonly Step[];
   readonly flex: Ratio;
@@ -96,7 +98,7 @@ function listed(): Prices {
 export function compilePrices(own: Readonly<Record<string, ModelPrice>>): Prices {
   const models = Object.entries(own).map(([name, dollars]): PricedModel => {
     const steps = [{ atLeast: 0, rates: toRates(dollars) }];
-    const price = { fromMs: -Infinity, steps, flex: STANDARD, priority: undefined };
+    const price = { name, fromMs: -Infinity, steps, flex: STANDARD, priority: undefined };
     return { matches: toMatcher(name), prices: [price] };
   });
   return [...models, ...listed()];
@@ -117,10 +119,11 @@ function parseList(): Prices {
     const matchers = names.map((name) =>
       name.startsWith("^") ? toPattern(name) : toMatcher(name),
     );
+    const name = names.find((each) => !each.startsWith("^")) ?? head.trim();
     const priority = names.map((name) => PRIORITY.get(name)).find((ratio) => ratio !== undefined);
     return {
       matches: (model) => matchers.some((matches) => matches(model)),
-      prices: parseRows(rows).map((price) => ({ ...price, flex: HALF, priority })),
+      prices: parseRows(rows).map((price) => ({ ...price, name, flex: HALF, priority })),
     };
   });
 }

@@ -1,5 +1,5 @@
 // A refusal of the store's, as the client hears it: what is used up, and when to come back.
-import { GatewayError, type ErrorDetails } from "../errors.ts";
+import { GatewayError, type ErrorDetails, type RefusedRule } from "../errors.ts";
 import type { Level, Levels, Refused } from "../store/store.ts";
 
 const RATES = {
@@ -14,6 +14,7 @@ export function toRefusal(refused: Refused): GatewayError {
   const limits = toLimitHeaders(refused.levels);
   const details: ErrorDetails = {
     limits,
+    refused: { rule, of: toKind(refused.scope) },
     ...(waitMs === undefined ? { retry: false } : { retryAfterMs: waitMs }),
   };
   if (rule === "budget") {
@@ -47,9 +48,15 @@ function describeBudget(refused: Refused): string {
   return `Of ${budget}, ${toUsd(left)} is left${needs}.${anew}`;
 }
 
+const WHOSE = { caller: "your", policy: "everybody's common", address: "your network's" } as const;
+
 function toWhose(scope: string): string {
-  if (scope.startsWith("policy:")) return "everybody's common";
-  return scope.startsWith("address:") ? "your network's" : "your";
+  return WHOSE[toKind(scope)];
+}
+
+function toKind(scope: string): RefusedRule["of"] {
+  if (scope.startsWith("policy:")) return "policy";
+  return scope.startsWith("address:") ? "address" : "caller";
 }
 
 /** As many decimals as say something. */
