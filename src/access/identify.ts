@@ -21,7 +21,13 @@ export type Identify = (req: IncomingMessage) => Promise<Caller>;
 /** Makes a caller of a proved id. @throws CredentialError for a policy that we do not have. */
 type Introduce = (req: IncomingMessage, id: string, policy: string, limits?: Limits) => Caller;
 
-export function createIdentify(config: Config, clock: Clock, fetch: Fetch): Identify {
+/** @param revoked whether a caller is shut out, whatever its credential. */
+export function createIdentify(
+  config: Config,
+  clock: Clock,
+  fetch: Fetch,
+  revoked: (caller: string) => boolean,
+): Identify {
   const { access, server } = config;
   const trusted = toAddressSet(server.trustedProxies);
   const policies = new Map(
@@ -32,6 +38,7 @@ export function createIdentify(config: Config, clock: Clock, fetch: Fetch): Iden
   const introduce: Introduce = (req, id, name, limits = {}) => {
     const policy = policies.get(name);
     if (policy === undefined) throw new CredentialError("The token names a policy we do not have.");
+    if (revoked(id)) throw refuse("The caller is revoked.");
     const address = policy.perAddress && networkOf(req);
     return createCaller(id, policy.narrow(limits), secret, address);
   };

@@ -3,6 +3,7 @@ import type { ServerResponse } from "node:http";
 import { GatewayError } from "../errors.ts";
 import { sendJson, sendText } from "../http/respond.ts";
 import type { Target } from "../http/target.ts";
+import { sendDashboard } from "./dashboard.ts";
 
 /** Both, so that an SDK's base URL may be either. */
 export const API_PREFIXES = ["/api/openai/v1", "/v1"] as const;
@@ -17,10 +18,11 @@ export interface Health {
 type Page = (res: ServerResponse, health: Health) => void;
 
 /** GET only. */
-export const PAGES: ReadonlyMap<string, Page> = new Map([
+export const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
   ["/", (res) => sendText(res, 200, "Welcome to the OpenAI Reverse Proxy!")],
   ["/healthz", (res) => sendJson(res, 200, { status: "ok" })],
   ["/readyz", (res, health) => sendReadiness(res, health)],
+  ["/dashboard", sendDashboard],
 ]);
 
 export type Route =
@@ -31,7 +33,7 @@ export type Route =
 
 /** The operator's part: no page of another origin gets to see any of it. */
 export function isPrivate({ path }: Target): boolean {
-  return path.startsWith("/admin/");
+  return path.startsWith("/admin/") || path === "/metrics" || path === "/dashboard";
 }
 
 /** @throws GatewayError 404 or 405 */
@@ -41,8 +43,8 @@ export function findRoute(method: string, target: Target): Route {
   if (prefix !== undefined) {
     return { kind: "api", target: { path: path.slice(prefix.length), search } };
   }
-  if (isPrivate(target)) return { kind: "admin", target };
   const page = PAGES.get(path);
+  if (page === undefined && isPrivate(target)) return { kind: "admin", target };
   if (page === undefined) {
     throw new GatewayError("unknown_url", `Unknown request URL: ${method} ${path}.`);
   }

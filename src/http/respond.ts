@@ -2,8 +2,13 @@
 import type { ServerResponse } from "node:http";
 import { toEnvelope, toErrorHeaders, type GatewayError } from "../errors.ts";
 
-export function sendText(res: ServerResponse, status: number, text: string): void {
-  send(res, status, "text/plain; charset=utf-8", text);
+export function sendText(
+  res: ServerResponse,
+  status: number,
+  text: string,
+  type = "text/plain; charset=utf-8",
+): void {
+  send(res, status, type, text);
 }
 
 export function sendJson(res: ServerResponse, status: number, value: unknown): void {

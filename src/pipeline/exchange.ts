@@ -6,8 +6,11 @@ import { sentCredentials } from "../access/credential.ts";
 import type { Clock } from "../clock.ts";
 import type { GatewayError } from "../errors.ts";
 import type { Asked } from "../openai/endpoints.ts";
+import type { RouteClass } from "../telemetry/call-report.ts";
 import { redact } from "../telemetry/log.ts";
-import type { Reply } from "../upstream/attempt.ts";
+import { parseTraceparent, type TraceContext } from "../telemetry/trace-context.ts";
+import type { Moment } from "../upstream/agent.ts";
+import { isEventStream, type Reply } from "../upstream/attempt.ts";
 import type { Total } from "./bill.ts";
 
 export interface Exchange {
@@ -17,6 +20,8 @@ export interface Exchange {
   readonly method: string;
   /** The template, never the raw path: `POST /chat/completions`, `GET /healthz`. */
   route?: string;
+  routeClass: RouteClass;
+  readonly trace: TraceContext | undefined;
   caller?: string;
   /** The name of the caller's policy. */
   policy?: string;
@@ -27,24 +32,36 @@ export interface Exchange {
   status?: number;
   requestBytes: number;
   responseBytes: number;
+  /** The answer is a stream of events. */
+  stream: boolean;
   attempts: number;
-  /** When OpenAI was called and when its first byte came. */
+  /** How long we waited for the client to send, before OpenAI was called. */
+  waitedMs: number;
+  waitingSince?: number | undefined;
+  /** When OpenAI was called, the first byte went out, its answer's head came, its first byte. */
   calledAt?: number;
+  sentAt?: number;
   answeredAt?: number;
+  bodyAt?: number;
   /** When our first byte left. */
   firstByteAt?: number;
   upstreamRequestId?: string;
   error?: GatewayError;
 }
 
-export function createExchange({ method = "" }: IncomingMessage, clock: Clock): Exchange {
+export function createExchange({ method = "", headers }: IncomingMessage, clock: Clock): Exchange {
+  const startedAt = clock.elapsed();
   return {
     id: `gw_${randomUUID().replaceAll("-", "")}`,
-    startedAt: clock.elapsed(),
+    startedAt,
     method,
+    routeClass: "none",
+    trace: parseTraceparent(headers["traceparent"]?.toString()),
     requestBytes: 0,
     responseBytes: 0,
+    stream: false,
     attempts: 0,
+    waitedMs: 0,
   };
 }
 
@@ -54,6 +71,7 @@ export function noteAsked(
   { headers }: IncomingMessage,
 ): void {
   exchange.route = `${method} ${operation?.template ?? "/*"}`;
+  exchange.routeClass = operation?.class ?? "other";
   if (operation?.template !== "/models/{model}") return;
   // A client may have put its key there by mistake.
   exchange.model = redact(path.slice("/models/".length), sentCredentials(headers));
@@ -64,19 +82,36 @@ export function noteCaller(exchange: Exchange, { id, policy }: Caller): void {
   exchange.policy = policy.name;
 }
 
+/** The body is waited for, or comes along again. */
+export function noteBody(exchange: Exchange, waiting: boolean, clock: Clock): void {
+  const { waitingSince, calledAt } = exchange;
+  if (waiting) exchange.waitingSince ??= clock.elapsed();
+  else exchange.waitingSince = undefined;
+  if (waiting || waitingSince === undefined || calledAt !== undefined) return;
+  exchange.waitedMs += clock.elapsed() - waitingSince;
+}
+
 export function noteAttempt(exchange: Exchange, clock: Clock): void {
   exchange.calledAt ??= clock.elapsed();
   exchange.attempts++;
 }
 
+/** Of a transport that can see it. */
+export function noteMoment(exchange: Exchange, moment: Moment, clock: Clock): void {
+  const now = clock.elapsed();
+  if (moment === "answered") exchange.answeredAt = now;
+  else if (moment === "firstByte") exchange.bodyAt ??= now;
+  else exchange.sentAt ??= now;
+}
+
 export function noteAnswer(exchange: Exchange, reply: Reply, clock: Clock): void {
-  exchange.answeredAt = clock.elapsed();
+  exchange.answeredAt ??= clock.elapsed();
+  exchange.stream = isEventStream(reply);
   if (reply.requestId !== undefined) exchange.upstreamRequestId = reply.requestId;
 }
 
-export function noteChunk(exchange: Exchange, chunk: Uint8Array, clock: Clock): void {
-  exchange.firstByteAt ??= clock.elapsed();
-  exchange.responseBytes += chunk.length;
+export function noteFirstByte(exchange: Exchange, clock: Clock): void {
+  exchange.firstByteAt = clock.elapsed();
 }
 
 export function noteTotal(exchange: Exchange, total: Total | undefined): void {
@@ -91,9 +126,14 @@ export function toServerTiming(exchange: Exchange, clock: Clock): string {
   return `gateway;dur=${gatewayMs.toFixed(1)}, upstream;dur=${upstreamMs.toFixed(1)}`;
 }
 
-/** How much of the time until now, in milliseconds, was OpenAI's and how much ours. */
+/**
+ * How much of the time until then, in milliseconds, was OpenAI's and how much ours. OpenAI's ends
+ * with the first byte of its body: before that there is nothing that we could pass on.
+ */
 export function shares(exchange: Exchange, until: number) {
-  const { startedAt, calledAt = until, answeredAt = until } = exchange;
-  const upstreamMs = answeredAt - calledAt;
-  return { upstreamMs, gatewayMs: until - startedAt - upstreamMs };
+  const { startedAt, waitedMs, calledAt = until, answeredAt = until, attempts } = exchange;
+  const { bodyAt = answeredAt, sentAt = calledAt } = exchange;
+  // A first attempt that failed was OpenAI's time, too.
+  const upstreamMs = Math.min(bodyAt, until) - (attempts > 1 ? calledAt : sentAt);
+  return { upstreamMs, gatewayMs: until - startedAt - waitedMs - upstreamMs };
 }

@@ -1,5 +1,6 @@
 // The calls that are open now: bounded in number, and ended together at shutdown.
 import { GatewayError } from "../errors.ts";
+import type { Exchange } from "./exchange.ts";
 
 /** What can be told to end; a call's Watch. */
 interface Cancellable {
@@ -7,7 +8,7 @@ interface Cancellable {
 }
 
 export class InFlight {
-  readonly #calls = new Set<Cancellable>();
+  readonly #calls = new Map<Cancellable, Exchange>();
   readonly #limit: number;
   #draining = false;
   readonly #whenEmpty: (() => void)[] = [];
@@ -20,8 +21,19 @@ export class InFlight {
     return this.#draining;
   }
 
+  get size(): number {
+    return this.#calls.size;
+  }
+
+  /** How many of them are like that. */
+  count(matches: (exchange: Exchange) => boolean): number {
+    let count = 0;
+    for (const exchange of this.#calls.values()) if (matches(exchange)) count++;
+    return count;
+  }
+
   /** @throws GatewayError 503 while draining or when full. */
-  begin(call: Cancellable): void {
+  begin(call: Cancellable, exchange: Exchange): void {
     if (this.#draining) {
       throw new GatewayError("draining", "The gateway is restarting; try again.", {
         retryAfterMs: 1_000,
@@ -32,7 +44,7 @@ export class InFlight {
         retryAfterMs: 1_000,
       });
     }
-    this.#calls.add(call);
+    this.#calls.set(call, exchange);
   }
 
   end(call: Cancellable): void {
@@ -46,6 +58,12 @@ export class InFlight {
     if (this.#calls.size > 0) await new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
   }
 
+  /** Ends those of a caller that may not call any more. */
+  cancelOf(caller: string): void {
+    const reason = new GatewayError("invalid_api_key", "The API key or token has been revoked.");
+    for (const [call, exchange] of this.#calls) if (exchange.caller === caller) call.cancel(reason);
+  }
+
   /** Ends what is left: streams get an error event, calls without an answer get 503. */
   cancelAll(): void {
     const reason = new GatewayError(
@@ -53,6 +71,6 @@ export class InFlight {
       "The gateway is restarting; this call was cut short.",
       { retry: false }, // OpenAI may have billed it.
     );
-    for (const call of this.#calls) call.cancel(reason);
+    for (const call of this.#calls.keys()) call.cancel(reason);
   }
 }

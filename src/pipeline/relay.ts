@@ -25,8 +25,9 @@ export interface Tap {
 export interface Passage {
   readonly watch: Watch;
   readonly tap: Tap;
-  /** Is told of every piece that goes to the client. */
+  /** Is told of every piece that goes to the client, and when the first one has left. */
   readonly passed: (piece: Uint8Array) => void;
+  readonly begun: () => void;
   readonly operation: Operation | undefined;
 }
 
@@ -34,16 +35,21 @@ export interface Passage {
 export async function relay(
   reply: Reply,
   res: ServerResponse,
-  { watch, tap, passed, operation }: Passage,
+  { watch, tap, passed, begun, operation }: Passage,
 ): Promise<void> {
   const stream = isEventStream(reply) ? new EventStream(operation) : undefined;
   const begin = (): void => {
     if (!res.headersSent) res.writeHead(reply.status, [...reply.headers]);
   };
+  let first = true;
   const send = (piece: Uint8Array): boolean => {
     passed(piece);
     stream?.push(piece);
-    return res.write(piece);
+    if (!first) return res.write(piece);
+    first = false;
+    return res.write(piece, (error) => {
+      if (error == null) begun();
+    });
   };
   if (stream !== undefined) {
     res.setHeader("x-accel-buffering", "no"); // nginx would hold events back.

@@ -1,57 +1,57 @@
-// Exchange -> one log line. Never content, never a credential.
+// Exchange -> CallReport, for everybody who is to know of it. Never content, never a credential.
 import type { Clock } from "../clock.ts";
-import type { Log, LogFields } from "../telemetry/log.ts";
+import type { PriceBook } from "../quota/price-book.ts";
+import type { CallReport, Observer } from "../telemetry/call-report.ts";
 import { shares, type Exchange } from "./exchange.ts";
 
-const LEVELS = { client: "info", upstream: "error", gateway: "error" } as const;
+export interface Reporting {
+  readonly clock: Clock;
+  readonly prices: PriceBook;
+  readonly observers: readonly Observer[];
+}
 
-// Asked every few seconds by whoever watches over the process.
-const PROBES: ReadonlySet<string> = new Set(["GET /healthz", "GET /readyz"]);
+export function report(exchange: Exchange, { clock, prices, observers }: Reporting): void {
+  const call = toReport(exchange, prices, clock);
+  for (const observe of observers) observe(call);
+}
 
-export function report(exchange: Exchange, log: Log, clock: Clock): void {
-  const { error, firstByteAt, startedAt } = exchange;
+function toReport(exchange: Exchange, prices: PriceBook, clock: Clock): CallReport {
+  const { error, firstByteAt, startedAt, calledAt, model, status = 0 } = exchange;
+  const { usage, costMicroUsd = 0, estimated = false } = exchange.total ?? {};
   const now = clock.elapsed();
   const { gatewayMs, upstreamMs } = shares(exchange, firstByteAt ?? now);
-  const level = error === undefined ? "info" : LEVELS[error.fault];
-  log[PROBES.has(exchange.route ?? "") ? "debug" : level]("request", {
+  return {
     id: exchange.id,
+    startedAtMs: clock.now() - (now - startedAt),
+    durationMs: now - startedAt,
+    firstByteMs: firstByteAt && firstByteAt - startedAt,
+    gatewayMs,
+    upstreamMs: calledAt && upstreamMs,
     method: exchange.method,
     route: exchange.route,
-    status: exchange.status,
+    routeClass: exchange.routeClass,
+    status,
+    stream: exchange.stream,
     caller: exchange.caller,
     policy: exchange.policy,
-    model: exchange.model,
-    ...describeTotal(exchange.total),
+    model,
+    pricedModel: prices.find(model)?.name,
+    inputTokens: usage?.inputTokens ?? 0,
+    cachedInputTokens: usage?.cachedInputTokens ?? 0,
+    outputTokens: usage?.outputTokens ?? 0,
+    costMicroUsd,
+    estimated,
+    clamped: usage?.clamped ?? false,
     requestBytes: exchange.requestBytes,
     responseBytes: exchange.responseBytes,
-    durationMs: round(now - startedAt),
-    firstByteMs: firstByteAt && round(firstByteAt - startedAt),
-    gatewayMs: round(gatewayMs),
-    upstreamMs: exchange.calledAt && round(upstreamMs),
-    attempts: exchange.attempts > 1 ? exchange.attempts : undefined,
+    attempts: exchange.attempts,
     upstreamRequestId: exchange.upstreamRequestId,
-    ...describe(error),
-  });
-}
-
-/** Nothing where nothing was used. */
-function describeTotal(total: Exchange["total"]): LogFields {
-  if (total === undefined || total.usage.inputTokens + total.costMicroUsd === 0) return {};
-  const { usage, costMicroUsd, estimated } = total;
-  return {
-    inputTokens: usage.inputTokens,
-    cachedInputTokens: usage.cachedInputTokens || undefined,
-    outputTokens: usage.outputTokens,
-    costMicroUsd,
-    estimated: estimated || undefined,
-    clamped: usage.clamped || undefined,
+    error: error?.code,
+    reason: error?.message,
+    cause: error && toChain(error.details.cause),
+    refused: error?.details.refused,
+    trace: exchange.trace,
   };
-}
-
-function describe(error: Exchange["error"]): LogFields {
-  if (error === undefined) return {};
-  const { code, message, details } = error;
-  return { error: code, reason: message, cause: toChain(details.cause) };
 }
 
 /** `TypeError: fetch failed <- Error: connect ECONNREFUSED 127.0.0.1:443`, as deep as it goes. */
@@ -63,8 +63,4 @@ function toChain(error: unknown): string | undefined {
     each = each instanceof Error ? each.cause : undefined;
   }
   return links.length > 0 ? links.join(" <- ") : undefined;
-}
-
-function round(milliseconds: number): number {
-  return Math.round(milliseconds * 10) / 10;
 }

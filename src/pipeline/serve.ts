@@ -5,6 +5,7 @@ import { authorize } from "../access/authorize.ts";
 import type { Caller } from "../access/caller.ts";
 import type { Identify } from "../access/identify.ts";
 import type { Policy } from "../access/policy.ts";
+import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { GatewayError, toGatewayError } from "../errors.ts";
 import type { Allowance } from "../http/allowance.ts";
@@ -12,6 +13,7 @@ import { RequestBody } from "../http/body.ts";
 import { hasBody } from "../http/headers.ts";
 import type { Target } from "../http/target.ts";
 import { findOperation } from "../openai/endpoints.ts";
+import type { Moment } from "../upstream/agent.ts";
 import type { ApiCall, Attempt } from "../upstream/attempt.ts";
 import type { Dial } from "../upstream/dial.ts";
 import { forward } from "../upstream/forward.ts";
@@ -21,8 +23,10 @@ import {
   noteAnswer,
   noteAsked,
   noteAttempt,
+  noteBody,
   noteCaller,
-  noteChunk,
+  noteFirstByte,
+  noteMoment,
   noteTotal,
   toServerTiming,
   type Exchange,
@@ -30,7 +34,7 @@ import {
 import type { InFlight } from "./in-flight.ts";
 import { inspect, type Outgoing } from "./inspect.ts";
 import { showModels } from "./models.ts";
-import { relay } from "./relay.ts";
+import { relay, type Passage } from "./relay.ts";
 import { Watch } from "./watch.ts";
 
 /** Kept aside of a body, so that a call that never reached OpenAI can be sent again. */
@@ -65,7 +69,7 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
   let body: RequestBody | undefined;
   let bill: Bill | undefined;
   try {
-    inFlight.begin(watch);
+    inFlight.begin(watch, exchange);
     const asked = findOperation(exchange.method, target.path);
     noteAsked(exchange, asked, req);
 
@@ -83,16 +87,16 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
     for (const [name, value] of bill.headers) res.setHeader(name, value);
 
     watch.waitFor("firstByte");
-    const call = toCall(received, caller, outgoing, watch.signal);
+    const call = toCall(received, caller, outgoing, watch.signal, clock);
     const again = (): boolean => body?.replayable ?? true;
-    const answer = await forward(call, noting(exchange, bill, stages), again, clock);
+    const answer = await forward(call, counting(exchange, bill, stages), again, clock);
     body?.release();
     const reply = bill.open(await showModels(answer, caller.policy, asked));
     noteAnswer(exchange, reply, clock);
 
     res.setHeader("server-timing", toServerTiming(exchange, clock));
-    const passed = (piece: Uint8Array): void => noteChunk(exchange, piece, clock);
-    await relay(reply, res, { watch, tap: bill, passed, operation: asked.operation });
+    const { operation } = asked;
+    await relay(reply, res, { watch, tap: bill, operation, ...noting(exchange, clock) });
   } catch (thrown) {
     await bill?.settle(toGatewayError(thrown));
     throw thrown;
@@ -108,9 +112,9 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
 
 /** Opens the body; whoever needs it reads it, the rules or OpenAI. */
 function read(
-  { req, invite }: Received,
+  { req, invite, exchange }: Received,
   { limits: { maxBodyBytes = Infinity } }: Policy,
-  { config, allowance }: Stages,
+  { config, allowance, clock }: Stages,
   watch: Watch,
 ): RequestBody | undefined {
   if (!hasBody(req.headers)) return undefined;
@@ -127,32 +131,47 @@ function read(
     signal: watch.signal,
     invite,
     watcher: {
-      waiting: () => watch.waitFor("request"),
-      moving: () => watch.waitFor("firstByte"),
+      waiting() {
+        watch.waitFor("request");
+        noteBody(exchange, true, clock);
+      },
+      moving() {
+        watch.waitFor("firstByte");
+        noteBody(exchange, false, clock);
+      },
       failed: (error) => watch.cancel(error),
     },
   });
 }
 
 function toCall(
-  { req: { method = "", headers: received }, target }: Received,
+  { exchange, req: { method = "", headers: received }, target }: Received,
   { safetyIdentifier }: Caller,
   outgoing: Outgoing | undefined,
   signal: AbortSignal,
+  clock: Clock,
 ): ApiCall {
+  const tell = (moment: Moment): void => noteMoment(exchange, moment, clock);
   // Realtime's way to say it, which a client may have tried.
   const named = { ...received, "openai-safety-identifier": safetyIdentifier };
   const headers = safetyIdentifier === undefined ? received : named;
-  if (outgoing === undefined) return { method, target, headers, signal, body: undefined };
+  if (outgoing === undefined) return { method, target, headers, signal, tell, body: undefined };
   const { growthBytes } = outgoing;
   const length = Number(headers["content-length"]) + growthBytes;
   // NaN where the client sends in chunks, whose length nobody has to know.
   const grown = growthBytes !== 0 && length > 0;
   const sent = grown ? { ...headers, "content-length": String(length) } : headers;
-  return { method, target, headers: sent, signal, body: () => outgoing.pass() };
+  return { method, target, headers: sent, signal, tell, body: () => outgoing.pass() };
 }
 
-function noting(exchange: Exchange, bill: Bill, { attempt, clock }: Stages): Attempt {
+function noting(exchange: Exchange, clock: Clock): Pick<Passage, "passed" | "begun"> {
+  return {
+    passed: (piece) => void (exchange.responseBytes += piece.length),
+    begun: () => noteFirstByte(exchange, clock),
+  };
+}
+
+function counting(exchange: Exchange, bill: Bill, { attempt, clock }: Stages): Attempt {
   return (call) => {
     call.signal.throwIfAborted(); // The client may have left while others were asked.
     bill.begin();

@@ -32,7 +32,7 @@ export async function tunnel(received: ReceivedSocket, stages: Stages): Promise<
   const watch = new Watch(clock, config.timeouts, socket);
   let bill: Bill | undefined;
   try {
-    inFlight.begin(watch);
+    inFlight.begin(watch, exchange);
     const asked = findOperation("WEBSOCKET", target.path);
     noteAsked(exchange, asked, req);
 

@@ -44,7 +44,7 @@ export function hasBudget(quotas: readonly Quota[]): boolean {
   return quotas.some(({ budgets }) => budgets !== undefined);
 }
 
-function toShare(config: Limited): Share | undefined {
+export function toShare(config: Limited): Share | undefined {
   if (!shares.has(config)) shares.set(config, compile(config));
   return shares.get(config);
 }

@@ -32,7 +32,7 @@ const VALUE_LIMIT = 1_000;
 const KEY_LIKE = new RegExp(
   [
     String.raw`(?<![a-z])(?:sk|ek|rk|sess)[-_][\w-]{8,}`, // OpenAI's keys and ephemeral secrets
-    String.raw`gwk_[\w-]{8,}`, // ours
+    String.raw`gw[ak]_[\w-]{8,}`, // ours
     String.raw`(?<=\bbearer\s)[^\s"',;]{6,}`,
     String.raw`(?:eyJ|(?<![a-z])e[wy])[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?`, // JWTs
     String.raw`(?<=:\/\/[^\s\/@"]*:)[^\s\/@"]+(?=@)`, // the password in a URL

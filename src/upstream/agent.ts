@@ -1,11 +1,16 @@
 // The runtime's own undici agent, reached without a dependency. Node has no official way to it
 // (nodejs/node #43187), so everything here is found by looking, and done without when not found.
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import type { Socket } from "node:net";
 import type { Config } from "../config/config.ts";
 
 /** What Node's fetch takes as its `dispatcher`; browsers' types, an embedder's, have none. */
 export type Dispatcher = RequestInit extends { dispatcher?: infer Known }
   ? NonNullable<Known>
   : never;
+
+/** The first of the request has gone out; the answer's head is here; the first of its body is. */
+export type Moment = "sent" | "answered" | "firstByte";
 
 // Node 26 keeps a wrapper for older undicis in slot 1 and the real agent in slot 2.
 const SLOTS = [Symbol.for("undici.globalDispatcher.2"), Symbol.for("undici.globalDispatcher.1")];
@@ -27,28 +32,80 @@ export function createDispatcher(timeouts: Config["timeouts"]): Dispatcher | und
 
 const HIDDEN = "this runtime hides its fetch agent: calls are cut after 300 s without a byte";
 
+/** undici tells here of every connection of the process. */
+const CONNECTED = "undici:client:connected";
+
 /** Made with the first call, as it makes Node load undici: some 15 ms of a start. */
 export class Agent {
+  /** Connections to the upstream's host, whoever of this process made them: open now, and ever. */
+  openConnections = 0;
+  connectionsOpened = 0;
   readonly #timeouts: Config["timeouts"];
+  readonly #host: string;
   readonly #warn: (message: string) => void;
   #made: { readonly dispatcher: Dispatcher | undefined } | undefined;
 
-  constructor(timeouts: Config["timeouts"], warn: (message: string) => void) {
+  /** @param host of the upstream, with its port where that is not the scheme's own. */
+  constructor(timeouts: Config["timeouts"], host: string, warn: (message: string) => void) {
     this.#timeouts = timeouts;
+    this.#host = host;
     this.#warn = warn;
   }
 
-  get dispatcher(): Dispatcher | undefined {
+  /** For one call, and tells what becomes of it on the wire. */
+  dispatcherFor(tell: (moment: Moment) => void): Dispatcher | undefined {
     if (this.#made === undefined) {
       this.#made = { dispatcher: createDispatcher(this.#timeouts) };
       if (this.#made.dispatcher === undefined) this.#warn(HIDDEN);
+      subscribe(CONNECTED, this.#onConnected);
     }
-    return this.#made.dispatcher;
+    const { dispatcher } = this.#made;
+    return dispatcher && watched(dispatcher, tell);
   }
 
   async close(): Promise<void> {
+    unsubscribe(CONNECTED, this.#onConnected);
     await this.#made?.dispatcher?.destroy();
   }
+
+  readonly #onConnected = (message: unknown): void => {
+    const { connectParams, socket }: { connectParams?: { host?: string }; socket?: Socket } =
+      Object(message);
+    if (connectParams?.host !== this.#host || socket === undefined) return;
+    this.openConnections++;
+    this.connectionsOpened++;
+    socket.once("close", () => this.openConnections--);
+  };
+}
+
+/** By the names that the handlers of undici 6 and 7 have, and those of 8. */
+const ON_HEADERS = ["onHeaders", "onResponseStart"];
+const ON_DATA = ["onData", "onResponseData"];
+/** Handlers of fetch have none of these, and are told all the same. */
+const ON_SENT = ["onBodySent", "onRequestSent"];
+
+/** fetch takes its time before it sends and after it was answered: that is ours, not OpenAI's. */
+function watched(dispatcher: Dispatcher, tell: (moment: Moment) => void): Dispatcher {
+  const one: Dispatcher = Object.create(dispatcher);
+  one.dispatch = (options, handler) => {
+    for (const name of ON_SENT) once(handler, name, () => tell("sent"));
+    for (const name of [...ON_HEADERS, ...ON_DATA].filter((each) => each in handler)) {
+      once(handler, name, () => tell(ON_DATA.includes(name) ? "firstByte" : "answered"));
+    }
+    return dispatcher.dispatch(options, handler);
+  };
+  return one;
+}
+
+/** Runs before a method of an object is called for the first time. */
+function once(handler: object, name: string, run: () => void): void {
+  const original: unknown = Reflect.get(handler, name);
+  Reflect.set(handler, name, (...args: unknown[]): unknown => {
+    if (original === undefined) Reflect.deleteProperty(handler, name);
+    else Reflect.set(handler, name, original);
+    run();
+    return typeof original === "function" ? Reflect.apply(original, handler, args) : undefined;
+  });
 }
 
 /** Of the slot's own class, which is EnvHttpProxyAgent under NODE_USE_ENV_PROXY. */

@@ -4,7 +4,7 @@ import { GatewayError } from "../errors.ts";
 import type { Target } from "../http/target.ts";
 import { fixedHeaders, toClientHeaders, toUpstreamHeaders } from "./headers.ts";
 import { toFailure } from "./failure.ts";
-import type { Agent } from "./agent.ts";
+import type { Agent, Moment } from "./agent.ts";
 import type { IncomingHttpHeaders } from "node:http";
 
 /** What was asked, as it goes to OpenAI. */
@@ -16,6 +16,8 @@ export interface ApiCall {
   readonly body: (() => AsyncIterable<Uint8Array>) | undefined;
   /** Its reason is the GatewayError that ends the call. */
   readonly signal: AbortSignal;
+  /** Is told when something happens on the wire, as far as the transport can see it. */
+  readonly tell: (moment: Moment) => void;
 }
 
 /** What came back. The body must be read to its end or its call aborted. */
@@ -61,8 +63,8 @@ export function createAttempt(
   const base = upstream.baseUrl.href.replace(/\/+$/, "");
   const fixed = fixedHeaders(upstream);
 
-  return async ({ method, target, headers, body, signal }) => {
-    const dispatcher = agent?.dispatcher;
+  return async ({ method, target, headers, body, signal, tell }) => {
+    const dispatcher = agent?.dispatcherFor(tell);
     const init: RequestInit = {
       method,
       headers: toUpstreamHeaders(headers, fixed),

@@ -224,7 +224,7 @@ describe("pages", () => {
 
     assert.deepEqual(
       answers.map(({ status }) => status),
-      [404, 404, 404, 404, 403, 200, 400],
+      [404, 403, 404, 404, 403, 200, 400],
     );
     for (const { headers } of answers) {
       const names = Object.keys(headers).filter((name) => name.startsWith("access-control-"));

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { test, type TestContext } from "node:test";
-import { createDispatcher } from "../../src/upstream/agent.ts";
+import { Agent, createDispatcher } from "../../src/upstream/agent.ts";
 import { portOf } from "../helpers/fake-openai.ts";
 
 const TIMEOUTS = { connectMs: 1_000, firstByteMs: 1, idleMs: 1, stallMs: 1 };
@@ -140,4 +140,70 @@ test("a subclass in the slot, as under NODE_USE_ENV_PROXY, is what ours is made 
     bodyTimeout: 0,
     keepAliveTimeout: 30_000,
   });
+});
+
+/** A server that answers with a head, and with a body when it is told to. */
+async function startServer(t: TestContext) {
+  let release = (): void => {};
+  const server = createServer((req, res) => {
+    req.resume().on("end", () => {
+      res.writeHead(200).flushHeaders();
+      release = () => res.end("answer");
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const host = `127.0.0.1:${portOf(server)}`;
+  return { server, host, url: `http://${host}/`, release: () => release() };
+}
+
+function agentFor(t: TestContext, host: string): Agent {
+  const agent = new Agent(TIMEOUTS, host, () => {});
+  t.after(() => agent.close());
+  return agent;
+}
+
+for (const body of [undefined, "a body"]) {
+  test(`it tells what happens on the wire, ${body ?? "no body"}`, async (t) => {
+    const { host, url, release } = await startServer(t);
+    const moments: string[] = [];
+    const dispatcher = agentFor(t, host).dispatcherFor((moment) => moments.push(moment));
+    assert.ok(dispatcher !== undefined);
+
+    const sent = body === undefined ? {} : { method: "POST", body };
+    const response = await fetch(url, { ...sent, dispatcher });
+    assert.deepEqual(moments, ["sent", ...(body === undefined ? [] : ["sent"]), "answered"]);
+    release();
+    await response.text();
+
+    assert.deepEqual(moments.slice(-2), ["answered", "firstByte"]);
+  });
+}
+
+test("it counts the connections to its host as the host does, and to no other", async (t) => {
+  const [one, other] = [await startServer(t), await startServer(t)];
+  const agent = agentFor(t, one.host);
+  let accepted = 0;
+  one.server.on("connection", () => accepted++);
+  const call = async (to: typeof one, from: Agent): Promise<void> => {
+    const dispatcher = from.dispatcherFor(() => {});
+    assert.ok(dispatcher !== undefined);
+    const response = await fetch(to.url, { dispatcher });
+    to.release();
+    await response.text();
+  };
+
+  await call(one, agent);
+  await call(one, agent);
+  await call(other, agentFor(t, other.host));
+  assert.ok(accepted > 0, "nobody has connected");
+  assert.deepEqual([agent.connectionsOpened, agent.openConnections], [accepted, accepted]);
+
+  one.server.closeAllConnections();
+  while (agent.openConnections > 0) await new Promise((resolve) => setImmediate(resolve));
+  await call(one, agent);
+  assert.deepEqual([agent.connectionsOpened, agent.openConnections], [accepted, 1]);
 });
