@@ -1,26 +1,21 @@
 #!/usr/bin/env node
 // The command line: arguments, start, signals, exit codes. Exports nothing.
 // 0: all is well. 1: it could not run. 2: the arguments or settings are wrong.
-import { readFileSync } from "node:fs";
 import { get } from "node:http";
 import { systemClock } from "./clock.ts";
-import { describeNewKey, describeNewToken } from "./cli/credentials.ts";
+import { createAdminKey, describeNewKey, describeNewToken } from "./cli/credentials.ts";
+import { help } from "./cli/help.ts";
 import { closest } from "./config/closest.ts";
-import { describe } from "./config/describe.ts";
+import { describe, toShown } from "./config/describe.ts";
 import type { Config } from "./config/config.ts";
 import { loadConfig } from "./config/load.ts";
 import { secretsOf } from "./config/secrets.ts";
 import { ConfigError, toLine } from "./config/reader.ts";
 import { GatewayError } from "./errors.ts";
-import {
-  LIMIT_FLAGS,
-  SETTINGS,
-  parseCommandLine,
-  toFlag,
-  type CommandLine,
-} from "./config/settings.ts";
+import { parseCommandLine, type CommandLine } from "./config/settings.ts";
 import { OpenAIGateway } from "./gateway.ts";
 import { createStdoutLog, redact } from "./telemetry/log.ts";
+import { version } from "./version.ts";
 
 const COMMANDS: Readonly<Record<string, (commandLine: CommandLine) => Promise<void> | void>> = {
   start,
@@ -28,6 +23,7 @@ const COMMANDS: Readonly<Record<string, (commandLine: CommandLine) => Promise<vo
   health,
   key: (commandLine) => print(describeNewKey(commandLine)),
   usage,
+  top,
   token: (commandLine) => print(describeNewToken(commandLine, NO_UPSTREAM)),
   help: () => print(help()),
 };
@@ -60,7 +56,9 @@ async function main(): Promise<void> {
 
 async function start(commandLine: CommandLine): Promise<void> {
   const mock = commandLine.mock ? await (await import("./mock/server.ts")).startMock() : undefined;
-  const { config, hints } = loadConfig(commandLine, mock?.baseUrl);
+  const { config: loaded, hints } = loadConfig(commandLine, mock?.baseUrl);
+  // Somebody is there who reads it, and nobody else does.
+  const config = process.stdout.isTTY ? withAdminKey(loaded) : loaded;
   const log = createStdoutLog(config.log.level, secretsOf(config), systemClock);
   process.on("uncaughtException", (error) => {
     log.error("crashed", { cause: String(Object(error).stack ?? error) });
@@ -79,6 +77,15 @@ async function start(commandLine: CommandLine): Promise<void> {
   else if (isOpen(config)) log.warn(describeOpenness(config));
   const store = describeStore(config.store);
   log.info(`listening on ${url}`, { version: version(), node: process.version, store });
+  if (process.stdout.isTTY) {
+    const key = config === loaded ? "" : `#key=${config.admin?.key.reveal()}`;
+    print(`Dashboard: ${toReachable(url)}/dashboard${key}\n`);
+  }
+}
+
+/** Where none is set, one that lives as long as the process. */
+function withAdminKey(config: Config): Config {
+  return config.admin === undefined ? { ...config, admin: { key: createAdminKey() } } : config;
 }
 
 /** Where it is kept what callers have used. */
@@ -119,7 +126,7 @@ function check(commandLine: CommandLine): void {
   // Somebody may have put a secret elsewhere too. In JSON it could hide behind a backslash.
   const hide = (value: string): string => redact(value, secretsOf(config));
   const hideText = (_: string, value: unknown) => (typeof value === "string" ? hide(value) : value);
-  if (commandLine.json) print(`${JSON.stringify(config, hideText, 2)}\n`);
+  if (commandLine.json) print(`${JSON.stringify(toShown(config), hideText, 2)}\n`);
   else print(hide(`The settings are fine:\n${describe(loaded)}`));
 }
 
@@ -154,56 +161,36 @@ async function usage(commandLine: CommandLine): Promise<void> {
   }
 }
 
-function toReachable(host: string): string {
-  if (host === "0.0.0.0") return "127.0.0.1";
-  return host === "::" ? "::1" : host;
-}
-
-function help(): string {
-  const flags = SETTINGS.map(({ name, about, secret }) => {
-    const flag = secret === true ? "" : `--${toFlag(name)}`;
-    return `  ${name.padEnd(22)} ${flag.padEnd(22)} ${about}\n`;
+/** Shows what the gateway that runs does now. */
+async function top(commandLine: CommandLine): Promise<void> {
+  const { admin, server } = loadConfig(commandLine, NO_UPSTREAM).config;
+  if (admin === undefined) {
+    return fail(2, "Set ADMIN_KEY to the one that the gateway was started with.");
+  }
+  const { top: show } = await import("./cli/top.ts");
+  const ending = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(signal, () => ending.abort());
+  }
+  const host = toReachable(server.host);
+  const { stdin: input, stdout: output } = process;
+  await show({
+    url: new URL(`http://${host.includes(":") ? `[${host}]` : host}:${server.port}`),
+    key: admin.key,
+    input,
+    output,
+    json: commandLine.json,
+    once: commandLine.options.has("once"),
+    // Knows NO_COLOR and TERM=dumb.
+    colour: output.isTTY === true && output.hasColors(),
+    clock: systemClock,
+    signal: ending.signal,
   });
-  const names = LIMIT_FLAGS.map(({ flag }) => `[--${flag} …]`);
-  const limitFlags = [names.slice(0, 4), names.slice(4, 7), names.slice(7, 10), names.slice(10)]
-    .map((line) => `             ${line.join(" ")}`)
-    .join("\n");
-  return `openai-gateway ${version()}: puts OpenAI behind a browser or mobile app and keeps the key.
-
-Usage: node dist/index.js [command] [options]
-
-Commands:
-  start      (default) serve until SIGTERM or SIGINT
-  check      print all settings and where they are set, or what is wrong with them
-  key NAME   make an API key: prints it once, and the settings' entry with its SHA-256
-             [--policy NAME] [--expires 2027-01-01 or 90d]
-  token USER mint a short-lived token from TOKEN_SECRET
-             [--policy NAME] [--expires-in SECONDS] and limits that narrow the policy:
-${limitFlags}
-  usage      what was spent, from DATA_DIR or REDIS_URL
-             [--by caller,model,day] [--from 2026-11-01] [--to 2026-11-23] [--json]
-  health     exit with 0 if the gateway on this host and port is alive
-  help       this text
-
-Options:
-  --mock          answer from a built-in imitation of OpenAI: no key, nothing spent
-  --config FILE   settings file; default gateway.json if there is one (GATEWAY_CONFIG)
-  --json          let check and usage print JSON
-  -h, --help      this text
-  -v, --version   the version
-
-Settings (environment or .env; also as options):
-${flags.join("")}
-OPENAI_API_KEY_FILE and the like may name a file that holds the secret.
-Exit codes: 0 all is well, 1 it could not run, 2 the arguments or settings are wrong.
-`;
 }
 
-function version(): string {
-  const manifest: unknown = JSON.parse(
-    readFileSync(new URL("../package.json", import.meta.url), "utf8"),
-  );
-  return String(Object(manifest).version);
+/** Of a host or a URL: who listens everywhere is to be found here, too. */
+function toReachable(host: string): string {
+  return host.replace("0.0.0.0", "127.0.0.1").replace(/^::$|(?<=\[)::(?=\])/, "::1");
 }
 
 function unknownCommand(word: string, rest: readonly string[]): string {

@@ -1,4 +1,5 @@
 // The commands that make credentials: `key` and `token`.
+import { randomBytes } from "node:crypto";
 import { CredentialError } from "../access/jwt.ts";
 import { createKey } from "../access/keys.ts";
 import { mint, parseGrant, toSecretKey } from "../access/tokens.ts";
@@ -7,8 +8,14 @@ import { loadConfig } from "../config/load.ts";
 import { parseKeyEntry, toMoment } from "../config/parse-access.ts";
 import { ConfigError } from "../config/reader.ts";
 import { LIMIT_FLAGS, type CommandLine } from "../config/settings.ts";
+import { Secret } from "../secret.ts";
 
 const DAY_MS = 86_400_000;
+
+/** 256 random bits. */
+export function createAdminKey(): Secret {
+  return new Secret(`gwa_${randomBytes(32).toString("base64url")}`);
+}
 
 /**
  * A new API key and what the gateway has to know of it.

@@ -12,6 +12,7 @@ import {
   type UsageSummary,
   type UsageTotal,
 } from "../usage/summary.ts";
+import { align } from "./table.ts";
 
 type Row = Partial<Pick<UsageGroup, "caller" | "model" | "day">> & UsageTotal;
 
@@ -78,16 +79,7 @@ export function describeUsage(summary: UsageSummary): string {
   ];
   const sum = toCells(total).map((cell, index) => (index === 0 && names.length > 0 ? "all" : cell));
   const table = [[...names, ...COLUMNS.map(([name]) => name)], ...rows.map(toCells), sum];
-  const widths = sum.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
-  const lines = table.map((row) =>
-    row
-      .map((cell, column) => {
-        const width = widths[column] ?? 0;
-        return column < names.length ? cell.padEnd(width) : cell.padStart(width);
-      })
-      .join("  ")
-      .trimEnd(),
-  );
+  const lines = align(table, names.length);
   const estimated =
     total.estimated > 0 ? `${count(total.estimated)} requests are estimated.\n` : "";
   return `From ${from} to ${to}, in UTC:\n\n${lines.join("\n")}\n${estimated}`;

@@ -146,6 +146,7 @@ const COMMAND_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   key: ["policy", "expires"],
   token: ["policy", "expires-in", ...LIMIT_FLAGS.map(({ flag }) => flag)],
   usage: ["by", "from", "to"],
+  top: ["once"],
 };
 
 const FLAGGED = SETTINGS.filter(({ secret }) => secret !== true);
@@ -164,6 +165,7 @@ const OPTIONS: Readonly<Record<string, Option>> = {
       .flat()
       .map((name) => [name, { type: "string" }]),
   ),
+  once: { type: "boolean" },
 };
 
 /** @throws ConfigError naming everything that is wrong with the options. */
