@@ -8,11 +8,13 @@ import { ENDPOINT_CLASSES, INFERENCE_CLASSES, type ConfigInput } from "../src/co
 import { describe } from "../src/config/describe.ts";
 import { parseConfig } from "../src/config/parse.ts";
 import { PRICE_UNITS } from "../src/config/prices.ts";
+import { readOtlp } from "../src/config/parse-otlp.ts";
 import { SETTINGS, toFlag } from "../src/config/settings.ts";
 import { ADMIN_ROUTES } from "../src/endpoints/admin.ts";
 import { API_PREFIXES, PAGES } from "../src/endpoints/routes.ts";
 import { FAILURES } from "../src/errors.ts";
 import { createGateway } from "../src/gateway.ts";
+import { METRICS, SERIES_LIMIT } from "../src/telemetry/gateway-families.ts";
 import { startMock } from "../src/mock/server.ts";
 
 const README = readFileSync(new URL("../README.md", import.meta.url), "utf8");
@@ -21,7 +23,7 @@ const ADMIN_KEY = "admin-0123456789abcdef";
 
 function section(title: string): string {
   const [, after = ""] = README.split(new RegExp(`^#+ ${title}$`, "m"));
-  return after.split(/^## /m)[0] ?? "";
+  return after.split(/^##+ /m)[0] ?? "";
 }
 
 /** The cells of every table row below a title. */
@@ -189,7 +191,7 @@ test("the error table is the code's, but for what is never sent", () => {
 test("the routes are the code's", () => {
   const documented = codes(
     rows("Routes")
-      .slice(1, 8)
+      .slice(1, 9)
       .map(([route]) => route)
       .join(),
   );
@@ -198,7 +200,53 @@ test("the routes are the code's", () => {
 
   assert.deepEqual(
     documented.toSorted(),
-    [...pages, ...prefixes, "/v1/realtime", "/v1/responses", ...ADMIN_ROUTES].toSorted(),
+    [
+      ...pages,
+      ...prefixes,
+      ...["/v1/realtime", "/v1/responses", "/metrics", "/admin/…"],
+    ].toSorted(),
+  );
+  const admin = rows("The admin API").slice(1);
+  assert.deepEqual(
+    admin.map(([route = ""]) => codes(route).join()).toSorted(),
+    ADMIN_ROUTES.toSorted(),
+  );
+});
+
+test("the metrics and the number of their series are the code's", () => {
+  const { rows: documented = [] } = tables().find(({ header }) => header[0] === "metric") ?? {};
+
+  assert.deepEqual(
+    documented,
+    METRICS.map(({ name, type, labels, help }) => {
+      return [`\`${name}\``, type, labels.map((label) => `\`${label}\``).join(", "), help];
+    }),
+  );
+  const [, limit = ""] = /never more than ([\d ]+) series/.exec(README) ?? [];
+  assert.equal(Number(limit.replace(" ", "")), SERIES_LIMIT);
+});
+
+test("OpenTelemetry's variables that are named are those that are read", () => {
+  const table = rows("OpenTelemetry").map(([names = ""]) => codes(names));
+  const documented = table.flat().filter((name) => /^OTEL_[A-Z_]+$/.test(name));
+  const asked = new Set<string>();
+  readOtlp((name) => {
+    asked.add(name);
+    return { OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1", OTEL_TRACES_SAMPLER: "traceidratio" }[
+      name
+    ];
+  }, []);
+
+  assert.ok(documented.length > 10, "the table is gone");
+  assert.deepEqual(
+    documented.filter((name) => !asked.has(name)),
+    [],
+  );
+  // Those of one signal are named by their ends.
+  const signals = /^OTEL_EXPORTER_OTLP_(?:TRACES|METRICS)_|_(?:TIMEOUT|COMPRESSION|PROTOCOL)$/;
+  assert.deepEqual(
+    [...asked].filter((name) => !documented.includes(name) && !signals.test(name)),
+    [],
   );
 });
 
