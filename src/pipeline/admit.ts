@@ -40,6 +40,10 @@ export async function admit(call: AskedCall, { admit, prices, clock }: Costing):
     demand,
     output: typeof parameters === "object" ? parameters.output : "nothing",
     bodyBytes: body?.complete === true ? body.bytes : announced,
+  }).catch((refusal: unknown) => {
+    // Clients may make names up: only one that there is gets told.
+    if (prices.find(demand?.model) !== undefined) exchange.model = demand?.model;
+    throw refusal;
   });
   return new Bill({
     id: exchange.id,

@@ -246,3 +246,14 @@ test("the log tells what was used, and no limit tells the key", async (t) => {
   assert.equal(refused["inputTokens"], undefined);
   assert.doesNotMatch(JSON.stringify([served, refused]), new RegExp(API_KEY));
 });
+
+test("a refused call is told of with its model, unless its client made that up", async (t) => {
+  const { url, reported } = await start(t, { tokensPerMinute: 10 });
+
+  await ask(url, { max_tokens: 100 });
+  await ask(url, { max_tokens: 100, model: "my-invention" });
+
+  const [real, invented] = [await reported(), await reported()];
+  assert.deepEqual([real["error"], real["model"]], ["rate_limit_exceeded", "gpt-4o-mini"]);
+  assert.deepEqual([invented["error"], invented["model"]], ["rate_limit_exceeded", undefined]);
+});
