@@ -2,44 +2,15 @@
 // nothing of our writer and forgives nothing.
 import assert from "node:assert/strict";
 import type { CallReport } from "../../src/telemetry/call-report.ts";
+import { callReport } from "../helpers/call-report.ts";
 import { GatewayMetrics, type MetricSources } from "../../src/telemetry/gateway-metrics.ts";
 
-const CALL: CallReport = {
-  id: "gw_1",
-  startedAtMs: 1_700_000_000_000,
-  durationMs: 1_500,
-  firstByteMs: 400,
-  gatewayMs: 2,
-  upstreamMs: 398,
-  method: "POST",
-  route: "POST /chat/completions",
-  routeClass: "chat",
-  status: 200,
-  stream: false,
-  caller: "someone",
-  policy: "default",
-  model: "gpt-4o-mini-2024-07-18",
-  pricedModel: "gpt-4o-mini",
-  inputTokens: 100,
-  cachedInputTokens: 40,
-  outputTokens: 20,
-  costMicroUsd: 27,
-  estimated: false,
-  clamped: false,
-  requestBytes: 500,
-  responseBytes: 900,
-  attempts: 1,
-  upstreamRequestId: "req_1",
-  error: undefined,
-  reason: undefined,
-  cause: undefined,
-  refused: undefined,
-  trace: undefined,
-};
+const USED = { inputTokens: 100, cachedInputTokens: 40, outputTokens: 20, costMicroUsd: 27 };
+const TOOK = { durationMs: 1_500, firstByteMs: 400, upstreamMs: 398 };
 
 /** One that went well, but for what is said of it. */
 export function toCall(changes: Partial<CallReport> = {}): CallReport {
-  return { ...CALL, ...changes };
+  return callReport({ ...USED, ...TOOK, ...changes });
 }
 
 /** One that ended before OpenAI was called, with nothing used. */

@@ -11,6 +11,7 @@ import type { CallReport } from "../../src/telemetry/call-report.ts";
 import type { LogFields } from "../../src/telemetry/log.ts";
 import { OtlpExporter } from "../../src/telemetry/otlp-exporter.ts";
 import { ManualClock } from "../helpers/manual-clock.ts";
+import { callReport } from "../helpers/call-report.ts";
 
 export interface Received {
   readonly path: string | undefined;
@@ -100,39 +101,23 @@ export function openExporter(
 
 /** A chat that went well, but for what a test says. */
 export function createCall(partial: Partial<CallReport> = {}): CallReport {
-  return {
+  return callReport({
     id: "gw_1",
-    startedAtMs: Date.UTC(2026, 0, 1),
     durationMs: 1_500.25,
     firstByteMs: 300,
     gatewayMs: 0.8,
     upstreamMs: 299.2,
-    method: "POST",
-    route: "POST /chat/completions",
-    routeClass: "chat",
-    status: 200,
     stream: true,
     caller: "alice",
-    policy: "default",
-    model: "gpt-4o-mini-2024-07-18",
-    pricedModel: "gpt-4o-mini",
     inputTokens: 100,
     cachedInputTokens: 60,
     outputTokens: 20,
     costMicroUsd: 27,
-    estimated: false,
-    clamped: false,
     requestBytes: 200,
     responseBytes: 900,
-    attempts: 1,
     upstreamRequestId: "req_1",
-    error: undefined,
-    reason: undefined,
-    cause: undefined,
-    refused: undefined,
-    trace: undefined,
     ...partial,
-  };
+  });
 }
 
 /** What every span was sent with, by name. */
