@@ -51,6 +51,7 @@ export class Events {
       const message = `More than ${VIEWER_LIMIT} look already.`;
       throw new GatewayError("overloaded", message, { retryAfterMs: 10_000 });
     }
+    if (res.closed) return Promise.resolve(); // It left while others were answered.
     if (this.#timer === undefined) this.#begin();
     const { feed, introduce } = this.#parts;
     res.writeHead(200, HEADERS);

@@ -65,6 +65,7 @@ export class Operations {
     // The log last: an embedder's may throw.
     this.observers = [this.#metrics.observe, feed.observe, this.#observe, createCallLog(log)];
     this.ready = this.#startExport(parts);
+    this.ready.catch(() => {}); // Those who do not wait for it do without.
     this.admin = createAdmin({
       config,
       clock,
