@@ -67,7 +67,7 @@ export class AppendFile {
 }
 
 /** A new file has a name that outlives a power failure only then. As far as it can be had. */
-async function syncDirectory(path: string): Promise<void> {
+export async function syncDirectory(path: string): Promise<void> {
   try {
     const directory = await open(path, "r");
     await directory.sync().finally(() => directory.close());

@@ -227,7 +227,8 @@ export class Journal implements History {
 
   /** What a process that was killed had written aside. */
   #sweep(names: readonly string[]): void {
-    for (const name of names.filter((each) => /^(?:totals-|lock\.).*\.tmp$/.test(each))) {
+    const aside = /^(?:totals-|lock\.|revocations\.).*\.tmp$/;
+    for (const name of names.filter((each) => aside.test(each))) {
       rmSync(join(this.#directory, name), { force: true });
     }
   }

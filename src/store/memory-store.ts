@@ -132,8 +132,8 @@ export class MemoryStore implements Store {
     });
   }
 
-  async revoke(revocation: Revocation): Promise<void> {
-    this.#revocations.put(revocation);
+  revoke(revocation: Revocation): Promise<void> {
+    return this.#revocations.put(revocation);
   }
 
   revoked(caller: string): boolean {
@@ -145,7 +145,7 @@ export class MemoryStore implements Store {
   }
 
   async close(): Promise<void> {
-    await this.#history?.close();
+    await Promise.all([this.#history?.close(), this.#revocations.close()]);
   }
 
   /** What is set aside now: for tests, in which nothing may be left. */

@@ -17,7 +17,7 @@ export function toUsageKey(day: string): string {
   return `${PREFIX}:usage:${day}`;
 }
 
-/** A hash of who is shut out, and a number that grows with its changes. */
+/** A hash of who is shut out, and one of its version. */
 export const REVOCATION_KEYS = [`${PREFIX}:revoked`, `${PREFIX}:revoked:version`] as const;
 
 /** Shortened ones have one character more than any other: nobody's scope looks like another's. */

@@ -7,7 +7,7 @@ import type { Reply } from "./resp.ts";
 import { StoreError, type Level, type Quota, type Standing } from "./store.ts";
 
 /** What is due was set aside by gateways that are dead: the next call gives it back. */
-const PEEK = toScript(`${LUA_ACCOUNT}
+export const PEEK = toScript(`${LUA_ACCOUNT}
 local replies = {}
 for index, quota in ipairs(cjson.decode(ARGV[1])) do
   local account = load(index, quota, "")

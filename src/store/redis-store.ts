@@ -95,6 +95,7 @@ export class RedisStore implements Store {
       onState: (state, problem) => {
         this.#down = state === "ready" ? undefined : (problem ?? "Redis is not connected.");
         if (state === "ready") this.#revocations.watch();
+        else this.#revocations.rest();
         onState?.(state, ...(problem === undefined ? [] : [problem]));
       },
     });
@@ -107,7 +108,7 @@ export class RedisStore implements Store {
   get problem(): string | undefined {
     const { size, lost } = this.#retries;
     const problems = [
-      this.#down,
+      this.#down ?? this.#revocations.problem,
       size > 0 ? `Calls that are over and wait for Redis to be counted: ${size}.` : undefined,
       lost > 0 ? `Calls never counted, because Redis was away for too long: ${lost}.` : undefined,
     ].filter((problem) => problem !== undefined);
@@ -192,7 +193,7 @@ export class RedisStore implements Store {
 
   /** What waits to be settled has one more chance. */
   async close(): Promise<void> {
-    this.#revocations.close();
+    this.#revocations.rest();
     this.#leases.close();
     await this.#retries.close();
     this.#redis.close();

@@ -1,15 +1,9 @@
 // Revocations that outlive the process: `revocations.json` in the directory of the journal.
-import {
-  closeSync,
-  constants,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { join } from "node:path";
+import { constants, readFileSync } from "node:fs";
+import { open, rename, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { Clock } from "../clock.ts";
+import { syncDirectory } from "./append-file.ts";
 import { codeOf, toCause } from "./journal-files.ts";
 import { Revocations } from "./revocations.ts";
 import { StoreError, type Revocation } from "./store.ts";
@@ -51,22 +45,20 @@ function parse(value: unknown): readonly Revocation[] {
 }
 
 /** Old or new, whenever the process dies. Not with fsync, which Node's permission model denies. */
-function write(path: string, revocations: readonly Revocation[]): void {
+async function write(path: string, revocations: readonly Revocation[]): Promise<void> {
   const list = revocations.map(({ caller, untilMs }) => {
     return { caller, until: untilMs === Infinity ? null : new Date(untilMs).toISOString() };
   });
   const aside = `${path}.${process.pid}.tmp`;
   const { O_WRONLY, O_CREAT, O_TRUNC, O_SYNC } = constants;
   try {
-    const fd = openSync(aside, O_WRONLY | O_CREAT | O_TRUNC | O_SYNC, 0o600);
-    try {
-      writeFileSync(fd, `${JSON.stringify({ revocations: list }, null, 2)}\n`);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(aside, path);
+    const file = await open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_SYNC, 0o600);
+    const text = `${JSON.stringify({ revocations: list }, null, 2)}\n`;
+    await file.writeFile(text).finally(() => file.close());
+    await rename(aside, path);
+    await syncDirectory(dirname(path));
   } catch (error) {
-    rmSync(aside, { force: true });
+    await unlink(aside).catch(() => {});
     throw new StoreError(`${path} cannot be written: ${toCause(error)}.`, { cause: error });
   }
 }

@@ -4,7 +4,14 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { BUDGET_PERIODS } from "../../src/config/config.ts";
 import { DAY_MS, endOf, toDay } from "../../src/store/period.ts";
-import type { Budget, Quota, Refused, Store, UsageRow } from "../../src/store/store.ts";
+import {
+  StoreError,
+  type Budget,
+  type Quota,
+  type Refused,
+  type Store,
+  type UsageRow,
+} from "../../src/store/store.ts";
 import { leftOf, refused, settle, toClaim, toRecord } from "./claims.ts";
 import { play } from "./random-calls.ts";
 
@@ -360,6 +367,92 @@ export function storeContract(name: string, open: OpenStore, skip: string | fals
     ]);
     assert.deepEqual(await store.usage(toDay(now() - 3 * DAY_MS), toDay(now() - 2 * DAY_MS)), []);
     assert.deepEqual(await store.usage(toDay(now() + DAY_MS), toDay(now())), []);
+  });
+
+  promise("tells how parties stand, in their order, and takes nothing", async ({ store, now }) => {
+    const budgets: Budget[] = [
+      { limitMicroUsd: 1_000, per: "hour" },
+      { limitMicroUsd: 2_000, per: "total" },
+    ];
+    const rates = { requestsPerMinute: 5, tokensPerMinute: 10 };
+    const quota: Quota = { scope: "a", ...rates, concurrentRequests: 3, budgets };
+    const over = toClaim(quota, { tokens: 4, costMicroUsd: 300 });
+    const still = toClaim(quota, { tokens: 3, costMicroUsd: 100 });
+    await store.admit(over);
+    await settle(store, over, { tokens: 4, costMicroUsd: 200 });
+    await store.admit(still);
+
+    const asked = [{ ...quota, scope: "b" }, quota, { scope: "a" }];
+    const standings = [...(await store.peek(asked)), ...(await store.peek(asked))];
+
+    const stands = standings.map(({ scope, requests, tokens, open, budgets: all }) => {
+      const money = all.map(({ spentMicroUsd, heldMicroUsd }) => [spentMicroUsd, heldMicroUsd]);
+      return [scope, requests?.remaining, tokens?.remaining, open, ...money];
+    });
+    const whole = ["b", 5, 10, { count: 0, limit: 3 }, [0, 0], [0, 0]];
+    const used = ["a", 3, 3, { count: 1, limit: 3 }, [200, 100], [200, 100]];
+    const bare = ["a", undefined, undefined, undefined];
+    assert.deepEqual(stands, [whole, used, bare, whole, used, bare]);
+    const [, known] = standings;
+    near(known?.requests?.resetMs, 24_000);
+    near(known?.tokens?.resetMs, 42_000);
+    near(known?.budgets[0]?.resetMs, endOf("hour", now()) - now());
+    assert.deepEqual([known?.budgets[1]?.per, known?.budgets[1]?.resetMs], ["total", undefined]);
+    assert.equal(
+      (await store.admit(toClaim({ ...quota, scope: "b" }, { tokens: 10 }))).kind,
+      "admitted",
+    );
+    assert.deepEqual(await store.peek([]), []);
+  });
+
+  promise("shuts a caller out until its moment, and nobody else", async ({ store, now, pass }) => {
+    const callers = ["key:a", "token:ü\u{1f642}", "https://login.example/#u|1", "x".repeat(1_000)];
+    const odd = ["half \ud800", "half \udc00", '"', "", "__proto__"];
+    for (const caller of [...callers, ...odd]) await store.revoke({ caller, untilMs: Infinity });
+    await store.revoke({ caller: "soon over", untilMs: now() + 40 });
+    assert.ok(store.revoked("soon over"), "it is over already");
+    await pass(50);
+
+    const out = [...callers, ...odd].sort();
+    assert.deepEqual(
+      out.filter((caller) => !store.revoked(caller)),
+      [],
+    );
+    for (const caller of ["soon over", "key:b", "key:", "KEY:A", "half \ufffd", "toString"]) {
+      assert.ok(!store.revoked(caller), `"${caller}" is out`);
+    }
+    assert.deepEqual(
+      await store.revocations(),
+      out.map((caller) => ({ caller, untilMs: Infinity })),
+    );
+  });
+
+  promise("changes a revocation, lifts it, and takes no nonsense", async ({ store, now }) => {
+    const untilMs = now() + DAY_MS;
+    await store.revoke({ caller: "b", untilMs });
+    await store.revoke({ caller: "a", untilMs: 8.64e15 + 1e6 });
+    await store.revoke({ caller: "b", untilMs: untilMs + 1 });
+    await assert.rejects(store.revoke({ caller: "a", untilMs: NaN }), StoreError);
+    const before = await store.revocations();
+
+    await store.revoke({ caller: "a", untilMs: 0 });
+    await store.revoke({ caller: "nobody", untilMs: -Infinity });
+
+    assert.deepEqual(before, [
+      { caller: "a", untilMs: Infinity },
+      { caller: "b", untilMs: untilMs + 1 },
+    ]);
+    assert.deepEqual([store.revoked("a"), store.revoked("b")], [false, true]);
+    assert.deepEqual(await store.revocations(), before.slice(1));
+  });
+
+  promise("keeps revocations that are made at once", async ({ store }) => {
+    const callers = Array.from({ length: 40 }, (_, index) => `key:${index + 10}`);
+
+    await Promise.all(callers.map((caller) => store.revoke({ caller, untilMs: Infinity })));
+
+    const known = (await store.revocations()).map(({ caller }) => caller);
+    assert.deepEqual(known, callers);
   });
 
   promise("keeps scopes apart, whatever they are called", async ({ store }) => {

@@ -3,6 +3,7 @@ import type { Clock } from "../../src/clock.ts";
 import { openJournal } from "../../src/store/journal.ts";
 import { MemoryStore } from "../../src/store/memory-store.ts";
 import { DAY_MS } from "../../src/store/period.ts";
+import { openRevocations } from "../../src/store/revocations-file.ts";
 import { ManualClock } from "../helpers/manual-clock.ts";
 import { makeDirectory } from "../helpers/run-cli.ts";
 import { storeContract } from "./contract.ts";
@@ -18,7 +19,9 @@ storeContract("journal", async (t) => {
     after: (delayMs, run) => manual.after(delayMs, run),
   };
   const options = { clock, keepDays: 90, sync: "never", onProblem: () => {} } as const;
-  const store = new MemoryStore(clock, openJournal(makeDirectory(t), options));
+  const directory = makeDirectory(t);
+  const journal = openJournal(directory, options);
+  const store = new MemoryStore(clock, journal, false, openRevocations(directory, clock));
   t.after(() => store.close());
   return { store, now: () => manual.now(), pass: async (ms) => manual.advance(ms) };
 });

@@ -29,6 +29,7 @@ export async function openManually(
   const clock = new ManualClock();
   const store = openStore(t, url, { clock, ...options });
   await eventually(() => store.problem === undefined);
+  await store.revocations(); // What it looks for by itself is behind it.
   return { store, clock };
 }
 
@@ -50,6 +51,7 @@ export async function recover(store: Store, clock: ManualClock): Promise<void> {
     clock.advance(100);
     return store.problem === undefined;
   });
+  await store.revocations(); // What it looks for by itself is behind it.
 }
 
 /** What a promise says when it cannot be kept. */

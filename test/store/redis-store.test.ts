@@ -7,9 +7,11 @@ import { systemClock } from "../../src/clock.ts";
 import { MemoryStore } from "../../src/store/memory-store.ts";
 import { DAY_MS, endOf, startOf, toDay } from "../../src/store/period.ts";
 import { toScript, type RedisConnection } from "../../src/store/redis-connection.ts";
-import { toScopeKeys, toUsageKey } from "../../src/store/redis-keys.ts";
+import { REVOCATION_KEYS, toScopeKeys, toUsageKey } from "../../src/store/redis-keys.ts";
 import { LUA_CALENDAR } from "../../src/store/redis-lua.ts";
+import { REVOKE } from "../../src/store/redis-revocations.ts";
 import * as scripts from "../../src/store/redis-scripts.ts";
+import { PEEK } from "../../src/store/redis-standing.ts";
 import type { Admission, Budget, Claim, Quota } from "../../src/store/store.ts";
 import { ManualClock } from "../helpers/manual-clock.ts";
 import { startRedis, WITHOUT_REDIS } from "../helpers/redis-server.ts";
@@ -239,16 +241,20 @@ test("every key has the tag, a bounded length and an end", { skip }, async (t) =
   await store.admit(toClaim({ scope: "for ever" }));
   await store.admit(over);
   await settle(store, over, { costMicroUsd: 3 });
+  await store.revoke({ caller: "key:a", untilMs: Date.now() + 4 * DAY_MS });
+  await store.revoke({ caller: "key:b", untilMs: Date.now() + 3 * DAY_MS });
 
   const keys = await keysOf(redis);
   const ends = await Promise.all(keys.map((key) => redis.command("PTTL", key)));
 
-  assert.equal(keys.length, 7);
+  assert.equal(keys.length, 9);
+  const revocations: readonly string[] = REVOCATION_KEYS;
   for (const [index, key] of keys.entries()) {
     assert.ok(key.startsWith(PREFIX) && key.length < 250, key);
     const days = Number(ends[index]) / DAY_MS;
     if (toScopeKeys("for ever").includes(key)) assert.equal(ends[index], -1);
     else if (key === toUsageKey(toDay(Date.now()))) assert.ok(days > 7.9 && days <= 8, key);
+    else if (revocations.includes(key)) assert.ok(days > 35.9 && days <= 36, key);
     else assert.ok(days > 31.9 && days <= 32, key);
   }
 });
@@ -287,14 +293,14 @@ test("a call that is over leaves nothing but what it used", { skip }, async (t) 
 });
 
 test("scripts are constant and take all keys from outside", () => {
-  const all = Object.values(scripts);
-  assert.equal(all.length, 5);
+  const all = [...Object.values(scripts), PEEK, REVOKE];
+  assert.equal(all.length, 7);
   for (const { source } of all) {
     assert.ok(!source.includes("openai-gateway") && !source.includes("{limits}"), "a key's name");
     const keys = [...source.matchAll(/redis\.call\("(?!TIME)\w+", ([\w.]+)/g)].map(
       ([, key]) => key,
     );
-    const known = ["account.key", "account.calls", "key", "day"];
+    const known = ["account.key", "account.calls", "key", "day", "callers", "state"];
     assert.deepEqual(
       [...new Set(keys)].filter((key) => !known.includes(key ?? "")),
       [],
@@ -317,9 +323,16 @@ test("a user who may do no more than it needs is enough", { skip }, async (t) =>
   await eventually(async () => (await store.admit(toClaim(quota))).kind === "admitted");
 
   await settle(store, lost, { costMicroUsd: 7 });
+  await store.revoke({ caller: "key:a", untilMs: Infinity });
+  await store.revoke({ caller: "key:b", untilMs: Infinity });
+  await store.revoke({ caller: "key:b", untilMs: 0 });
 
   assert.equal(await leftOf(store, "a", 10), 3);
   assert.equal((await store.usage(toDay(Date.now()), toDay(Date.now()))).length, 1);
+  assert.equal((await store.peek([quota]))[0]?.budgets[0]?.spentMicroUsd, 7);
+  const other = openStore(t, server.url("gateway:secret@"));
+  await eventually(() => other.revoked("key:a"));
+  assert.deepEqual([other.revoked("key:b"), other.problem], [false, undefined]);
 });
 
 test("a day has a limit of rows, and counts the rest together", { skip }, async (t) => {
