@@ -91,7 +91,9 @@ export class RedisLink {
     if (this.#error !== undefined) return Promise.reject(this.#error);
     const bytes = encodeCommand(args);
     return new Promise((resolve, reject) => {
-      const timer = this.#options.clock.after(timeoutMs, () => this.#expire(slot));
+      // A turn of the event loop later: a process that was busy has yet to read what has come.
+      const expire = (): void => void setImmediate(() => this.#expire(slot));
+      const timer = this.#options.clock.after(timeoutMs, expire);
       const slot: Slot = { bytes, refusal, resolve, reject, timer };
       if (this.#open || refusal !== undefined) this.#write(slot);
       else this.#unwritten.push(slot);
@@ -110,6 +112,7 @@ export class RedisLink {
       slot.reject(new RedisError("unavailable", "Redis was not reached in time."));
       return;
     }
+    if (!this.#written.includes(slot)) return;
     slot.reject(new RedisError("fate_unknown", "Redis did not answer in time.", "ETIMEDOUT"));
     const patienceMs = (PATIENCE - 1) * this.#options.timeoutMs;
     slot.timer = this.#options.clock.after(patienceMs, () => {

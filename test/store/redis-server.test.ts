@@ -4,13 +4,14 @@ import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import {
   createRedisConnection,
   toScript,
   type RedisConnection,
   type RedisOptions,
 } from "../../src/store/redis-connection.ts";
+import { systemClock } from "../../src/clock.ts";
 import { RedisError } from "../../src/store/redis-error.ts";
 import { parseRedisUrl } from "../../src/config/redis-url.ts";
 import { TEST_CERTIFICATE, TEST_KEY } from "../helpers/certificate.ts";
@@ -307,4 +308,18 @@ test("TLS works with what Redis speaks", { skip }, async (t) => {
   const plainly = open(t, plain.url());
   await eventually(() => plainly.redis.state === "down");
   assert.match(plainly.problems.join(), /hung up .*begins with rediss:/);
+});
+
+test("a reply that came while this process was busy is not late", { skip }, async (t) => {
+  const server = await startRedis(t);
+  const { redis } = open(t, server.url(), { clock: systemClock, timeoutMs: 50 });
+  await eventually(() => redis.ready);
+
+  // After this the event loop looks at its timers before it reads.
+  await setImmediate();
+  const reply = redis.command("PING");
+  const busyUntil = performance.now() + 200;
+  while (performance.now() < busyUntil);
+
+  assert.equal(String(await reply), "PONG");
 });
