@@ -33,7 +33,7 @@ ${limitFlags}
 Options:
   --mock          answer from a built-in imitation of OpenAI: no key, nothing spent
   --config FILE   settings file; default gateway.json if there is one (GATEWAY_CONFIG)
-  --json          let check, usage and top print JSON
+  --json          let check, key, usage and top print JSON; token always does
   -h, --help      this text
   -v, --version   the version
 
