@@ -32,7 +32,8 @@ export function loadConfig(commandLine: CommandLine, mockUrl?: string): Loaded {
   const tree = expand({ ...file.tree, ...upstreams }, environment, problems);
   const origins = overlay(tree, environment, commandLine.flags);
   const hints: Problem[] = [];
-  const otlp = readOtlp((name) => environment.get(name), problems, hints);
+  // They may be there for other programs: what is wrong with them stops nothing.
+  const otlp = readOtlp((name) => environment.get(name), hints, hints);
   const config = parse(tree, origins, problems);
   hints.push(...environment.findNearMisses());
   if (config === undefined) throw new ConfigError([...problems, ...hints]);

@@ -97,16 +97,17 @@ function readTarget(env: OtelEnvironment, signal: Signal): OtlpTarget | undefine
     const special = `OTEL_EXPORTER_OTLP_${signal}_${option}`;
     return env.get(special) === undefined ? `OTEL_EXPORTER_OTLP_${option}` : special;
   };
-  checkProtocol(env, of("PROTOCOL"));
-  const headers = env.pairs(of("HEADERS"), /^[\w!#$%&'*+.^`|~-]+$/, /^[\t -~]*$/);
-  if (Object.keys(headers).some((name) => OWN_HEADERS.test(name))) {
+  if (!isSpoken(env, of("PROTOCOL"))) return undefined;
+  const given = Object.entries(env.pairs(of("HEADERS"), /^[\w!#$%&'*+.^`|~-]+$/, /^[\t -~]*$/));
+  const headers = given.filter(([name]) => !OWN_HEADERS.test(name));
+  if (headers.length < given.length) {
     env.problem(of("HEADERS"), "names a header that the exporter itself sets");
   }
   return (
     url && {
       url,
       headers: Object.fromEntries(
-        Object.entries(headers).map(([name, value]) => [name.toLowerCase(), new Secret(value)]),
+        headers.map(([name, value]) => [name.toLowerCase(), new Secret(value)]),
       ),
       timeoutMs: env.integer(of("TIMEOUT"), 10_000, 1, 3_600_000),
       gzip: env.oneOf(of("COMPRESSION"), ["none", "gzip"]) === "gzip",
@@ -120,8 +121,9 @@ function wantsOtlp(env: OtelEnvironment, signal: Signal): boolean {
   return env.oneOf(`OTEL_${signal}_EXPORTER`, known) === "otlp";
 }
 
-function checkProtocol(env: OtelEnvironment, name: string): void {
-  const protocol = env.get(name);
+/** To a port of gRPC nothing is sent: nobody there would understand it. */
+function isSpoken(env: OtelEnvironment, name: string): boolean {
+  const protocol = env.get(name)?.toLowerCase();
   if (protocol === "grpc") {
     env.problem(
       name,
@@ -130,6 +132,7 @@ function checkProtocol(env: OtelEnvironment, name: string): void {
   } else if (env.oneOf(name, ["http/json", "http/protobuf"]) === "http/protobuf") {
     env.hint(name, "is http/protobuf, but JSON is sent, which collectors take at the same path");
   }
+  return protocol !== "grpc";
 }
 
 function readSampler(env: OtelEnvironment): OtlpSampler {

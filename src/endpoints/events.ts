@@ -8,8 +8,9 @@ import type { LiveFeed, Seen } from "../telemetry/live-feed.ts";
 const TICK_MS = 1_000;
 /** At one time. */
 const VIEWER_LIMIT = 128;
-/** Whoever is so far behind is let go: it comes again, and starts anew. */
+/** Whoever is so far behind, and does not read on, is let go: it comes again, and starts anew. */
 const BEHIND_LIMIT_BYTES = 1024 * 1024;
+const GRACE_MS = 1_000;
 
 const HEADERS = {
   "content-type": "text/event-stream",
@@ -28,9 +29,11 @@ export interface EventsParts {
 
 export class Events {
   readonly #parts: EventsParts;
-  readonly #viewers = new Set<ServerResponse>();
+  /** How many bytes each of them had not taken a second ago. */
+  readonly #viewers = new Map<ServerResponse, number>();
   #seen: Seen;
   #timer: Timer | undefined;
+  #closed = false;
 
   constructor(parts: EventsParts) {
     this.#parts = parts;
@@ -52,11 +55,12 @@ export class Events {
       throw new GatewayError("overloaded", message, { retryAfterMs: 10_000 });
     }
     if (res.closed) return Promise.resolve(); // It left while others were answered.
+    if (this.#closed) throw new GatewayError("draining", "The gateway has been closed.");
     if (this.#timer === undefined) this.#begin();
     const { feed, introduce } = this.#parts;
     res.writeHead(200, HEADERS);
     res.write(toEvent("hello", { ...introduce(), ...feed.past(this.#seen) }));
-    this.#viewers.add(res);
+    this.#viewers.set(res, Infinity);
     return new Promise((resolve) => {
       res.once("close", () => {
         this.#viewers.delete(res);
@@ -67,8 +71,14 @@ export class Events {
 
   /** Lets all of them go. */
   close(): void {
+    this.#closed = true;
     this.#timer?.cancel();
-    for (const res of this.#viewers) res.end(() => res.destroy());
+    const viewers = [...this.#viewers.keys()];
+    for (const res of viewers) res.end();
+    // Those that do not read would keep a server from closing.
+    this.#parts.clock.after(GRACE_MS, () => {
+      for (const res of viewers) res.socket?.destroy();
+    });
   }
 
   #begin(): void {
@@ -84,9 +94,11 @@ export class Events {
     const events = feed.news(this.#seen).map((news) => toEvent("tick", { ...news, ...now }));
     const text = events.join("");
     this.#begin();
-    for (const res of this.#viewers) {
-      if (res.writableLength > BEHIND_LIMIT_BYTES) res.destroy();
-      else res.write(text);
+    for (const [res, before] of this.#viewers) {
+      const { writableLength: behind } = res;
+      this.#viewers.set(res, behind);
+      if (behind <= BEHIND_LIMIT_BYTES) res.write(text);
+      else if (behind >= before) res.destroy();
     }
   }
 }

@@ -19,7 +19,8 @@ import { findModel } from "../openai/model.ts";
 /** A store that takes longer to remember a call keeps neither its client nor its place. */
 const SETTLE_MS = 1_000;
 
-const LEFT: ReadonlySet<string> = new Set(["client_gone", "client_stalled"]);
+/** Or had to leave: the last one is of callers that were revoked meanwhile. */
+const LEFT: ReadonlySet<string> = new Set(["client_gone", "client_stalled", "invalid_api_key"]);
 
 export interface BillParts {
   readonly id: string;

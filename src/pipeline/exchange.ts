@@ -35,12 +35,16 @@ export interface Exchange {
   /** The answer is a stream of events. */
   stream: boolean;
   attempts: number;
-  /** How long we waited for the client to send, before OpenAI was called. */
+  /** How long we waited for the client to send, before OpenAI was called, and until it heard us. */
   waitedMs: number;
+  waitedCallingMs: number;
   waitingSince?: number | undefined;
-  /** When OpenAI was called, the first byte went out, its answer's head came, its first byte. */
+  /** When OpenAI was called, heard us, sent its answer's head and the first byte of its body. */
   calledAt?: number;
   sentAt?: number;
+  /** When a connection was asked for, and how long it took to have one. */
+  connectingAt?: number;
+  connectMs: number;
   answeredAt?: number;
   bodyAt?: number;
   /** When our first byte left. */
@@ -62,6 +66,8 @@ export function createExchange({ method = "", headers }: IncomingMessage, clock:
     stream: false,
     attempts: 0,
     waitedMs: 0,
+    waitedCallingMs: 0,
+    connectMs: 0,
   };
 }
 
@@ -84,11 +90,12 @@ export function noteCaller(exchange: Exchange, { id, policy }: Caller): void {
 
 /** The body is waited for, or comes along again. */
 export function noteBody(exchange: Exchange, waiting: boolean, clock: Clock): void {
-  const { waitingSince, calledAt } = exchange;
-  if (waiting) exchange.waitingSince ??= clock.elapsed();
-  else exchange.waitingSince = undefined;
-  if (waiting || waitingSince === undefined || calledAt !== undefined) return;
-  exchange.waitedMs += clock.elapsed() - waitingSince;
+  const { waitingSince, calledAt, sentAt } = exchange;
+  if (sentAt !== undefined) return;
+  exchange.waitingSince = waiting ? (waitingSince ?? clock.elapsed()) : undefined;
+  if (waiting || waitingSince === undefined) return;
+  const waited = calledAt === undefined ? "waitedMs" : "waitedCallingMs";
+  exchange[waited] += clock.elapsed() - waitingSince;
 }
 
 export function noteAttempt(exchange: Exchange, clock: Clock): void {
@@ -101,6 +108,8 @@ export function noteMoment(exchange: Exchange, moment: Moment, clock: Clock): vo
   const now = clock.elapsed();
   if (moment === "answered") exchange.answeredAt = now;
   else if (moment === "firstByte") exchange.bodyAt ??= now;
+  else if (moment === "connecting") exchange.connectingAt ??= now;
+  else if (moment === "connected") exchange.connectMs = now - (exchange.connectingAt ?? now);
   else exchange.sentAt ??= now;
 }
 
@@ -127,13 +136,28 @@ export function toServerTiming(exchange: Exchange, clock: Clock): string {
 }
 
 /**
- * How much of the time until then, in milliseconds, was OpenAI's and how much ours. OpenAI's ends
- * with the first byte of its body: before that there is nothing that we could pass on.
+ * How much of the time until then, in milliseconds, was OpenAI's and how much ours. OpenAI's is to
+ * connect, and from when it heard us to the first byte of its body: before that there is nothing
+ * that we could pass on. What the client took to send is nobody's.
  */
 export function shares(exchange: Exchange, until: number) {
-  const { startedAt, waitedMs, calledAt = until, answeredAt = until, attempts } = exchange;
-  const { bodyAt = answeredAt, sentAt = calledAt } = exchange;
-  // A first attempt that failed was OpenAI's time, too.
-  const upstreamMs = Math.min(bodyAt, until) - (attempts > 1 ? calledAt : sentAt);
-  return { upstreamMs, gatewayMs: until - startedAt - waitedMs - upstreamMs };
+  const { startedAt, calledAt = until, sentAt, answeredAt = until, attempts } = exchange;
+  // Without a body there is nothing to pass on at all.
+  const { bodyAt = exchange.firstByteAt === undefined ? until : answeredAt } = exchange;
+  const waitedMs = exchange.waitedMs + openWait(exchange, until);
+  const answerMs = Math.min(bodyAt, until);
+  // A first attempt that failed was OpenAI's time, too; and not every transport tells.
+  if (sentAt === undefined || attempts > 1) {
+    const upstreamMs = answerMs - calledAt;
+    return { upstreamMs, gatewayMs: until - startedAt - waitedMs - upstreamMs };
+  }
+  const upstreamMs = exchange.connectMs + answerMs - sentAt;
+  const clientMs = waitedMs + exchange.waitedCallingMs;
+  // To connect and to wait for the client may have been at the same time.
+  return { upstreamMs, gatewayMs: Math.max(0, until - startedAt - clientMs - upstreamMs) };
+}
+
+/** A wait that nobody has ended, while OpenAI was not called. */
+function openWait({ waitingSince, calledAt }: Exchange, until: number): number {
+  return waitingSince === undefined || calledAt !== undefined ? 0 : until - waitingSince;
 }

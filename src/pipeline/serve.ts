@@ -166,7 +166,10 @@ function toCall(
 
 function noting(exchange: Exchange, clock: Clock): Pick<Passage, "passed" | "begun"> {
   return {
-    passed: (piece) => void (exchange.responseBytes += piece.length),
+    passed(piece) {
+      exchange.bodyAt ??= clock.elapsed(); // Where the transport has not told.
+      exchange.responseBytes += piece.length;
+    },
     begun: () => noteFirstByte(exchange, clock),
   };
 }

@@ -9,7 +9,7 @@ import { join } from "../http/upgrade.ts";
 import { findOperation } from "../openai/endpoints.ts";
 import { admit } from "./admit.ts";
 import type { Bill } from "./bill.ts";
-import { noteAsked, noteAttempt, noteCaller, type Exchange } from "./exchange.ts";
+import { noteAsked, noteAttempt, noteCaller, noteFirstByte, type Exchange } from "./exchange.ts";
 import type { Stages } from "./serve.ts";
 import { Watch } from "./watch.ts";
 
@@ -53,6 +53,7 @@ export async function tunnel(received: ReceivedSocket, stages: Stages): Promise<
 
     const upgraded = "connection: Upgrade\r\nupgrade: websocket\r\n";
     socket.write(toHead(response, exchange, upgraded + left));
+    noteFirstByte(exchange, clock);
     if (head.length > 0) socket.unshift(head);
     watch.end(); // A conversation may be silent for long, and either side may end it.
     const bytes = await join(socket, upstream, clock, watch.signal);

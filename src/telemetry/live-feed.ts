@@ -6,6 +6,10 @@ import { LiveSeries, SCALE, type LiveBucket } from "./live-series.ts";
 
 /** Of the latest calls. */
 const CALL_LIMIT = 100;
+/** Characters of a name that are shown: clients make up long ones, and issuers have long ones. */
+const MODEL_CHARACTERS = 100;
+const CALLER_CHARACTERS = 200;
+const REASON_CHARACTERS = 300;
 
 /** A call as it is shown. */
 export interface LiveCall {
@@ -68,8 +72,9 @@ export class LiveFeed {
     this.#clock = clock;
   }
 
-  readonly observe: Observer = (call) => {
-    if (!isApiCall(call)) return;
+  readonly observe: Observer = (report) => {
+    if (!isApiCall(report)) return;
+    const call = toShown(report);
     this.#series.add(call, this.#clock.now());
     this.#calls.push(call);
     this.#added++;
@@ -110,6 +115,22 @@ export class LiveFeed {
   #fresh({ calls }: Seen): number {
     return Math.min(this.#added - calls, this.#calls.length);
   }
+}
+
+/** What strangers make up takes no place: a model is shown that OpenAI knows, or the price list. */
+function toShown(call: CallReport): CallReport {
+  const { model, pricedModel, attempts, status, caller, reason } = call;
+  const real = pricedModel !== undefined || (attempts > 0 && status < 400);
+  return {
+    ...call,
+    model: real ? clip(model, MODEL_CHARACTERS) : undefined,
+    caller: clip(caller, CALLER_CHARACTERS),
+    reason: clip(reason, REASON_CHARACTERS),
+  };
+}
+
+function clip(text: string | undefined, characters: number): string | undefined {
+  return text === undefined || text.length <= characters ? text : `${text.slice(0, characters)}…`;
 }
 
 function toLiveCall(call: CallReport): LiveCall {

@@ -46,8 +46,8 @@ export interface LiveBucket {
 }
 
 export class LiveSeries {
-  readonly #fine: Bucket[] = [];
-  readonly #coarse: Bucket[] = [];
+  #fine: Bucket[] = [];
+  #coarse: Bucket[] = [];
   #current = new Bucket(0, FINE_MS);
 
   add(call: CallReport, nowMs: number): void {
@@ -75,9 +75,10 @@ export class LiveSeries {
     return toRecent(this.#coarse, nowMs).filter(({ atMs }) => atMs < minuteMs);
   }
 
-  /** A clock that goes back counts into the bucket that there is. */
+  /** A clock that goes back a little counts into the bucket that there is. */
   #turn(nowMs: number): void {
     const atMs = startOf(nowMs, FINE_MS);
+    if (atMs < this.#current.atMs - FINE_MS) this.#forgetFuture(atMs);
     if (atMs <= this.#current.atMs) return;
     const ended = this.#current;
     this.#current = new Bucket(atMs, FINE_MS);
@@ -88,6 +89,13 @@ export class LiveSeries {
     const minute = last?.atMs === minuteMs ? last : new Bucket(minuteMs, COARSE_MS);
     if (minute !== last) push(this.#coarse, minute);
     minute.merge(ended);
+  }
+
+  /** The clock was wrong before, or is now: what it says counts. */
+  #forgetFuture(atMs: number): void {
+    this.#fine = this.#fine.filter((bucket) => bucket.atMs < atMs);
+    this.#coarse = this.#coarse.filter((bucket) => bucket.atMs < atMs);
+    this.#current = new Bucket(atMs, FINE_MS);
   }
 }
 

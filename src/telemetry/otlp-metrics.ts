@@ -119,7 +119,9 @@ export class OtlpMetrics {
     if (!isApiCall(call)) return;
     const operation = toOperation(call);
     const model = call.pricedModel ?? "other";
-    this.#overhead.add(call.gatewayMs / 1_000, operation);
+    if (call.firstByteMs !== undefined && call.upstreamMs !== undefined) {
+      this.#overhead.add(call.gatewayMs / 1_000, operation);
+    }
     // What was refused is no operation of OpenAI's, and would be a lie about how fast they are.
     if (call.attempts === 0) return;
     this.#duration.add(call.durationMs / 1_000, operation, model, toErrorType(call));

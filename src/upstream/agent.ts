@@ -9,8 +9,11 @@ export type Dispatcher = RequestInit extends { dispatcher?: infer Known }
   ? NonNullable<Known>
   : never;
 
-/** The first of the request has gone out; the answer's head is here; the first of its body is. */
-export type Moment = "sent" | "answered" | "firstByte";
+/**
+ * A connection is asked for; it is there; the first of the request has gone out; the answer's head
+ * is here; the first of its body is.
+ */
+export type Moment = "connecting" | "connected" | "sent" | "answered" | "firstByte";
 
 // Node 26 keeps a wrapper for older undicis in slot 1 and the real agent in slot 2.
 const SLOTS = [Symbol.for("undici.globalDispatcher.2"), Symbol.for("undici.globalDispatcher.1")];
@@ -79,8 +82,14 @@ export class Agent {
 }
 
 /** By the names that the handlers of undici 6 and 7 have, and those of 8. */
-const ON_HEADERS = ["onHeaders", "onResponseStart"];
-const ON_DATA = ["onData", "onResponseData"];
+const MOMENTS: Readonly<Record<string, Moment>> = {
+  onConnect: "connected",
+  onRequestStart: "connected",
+  onHeaders: "answered",
+  onResponseStart: "answered",
+  onData: "firstByte",
+  onResponseData: "firstByte",
+};
 /** Handlers of fetch have none of these, and are told all the same. */
 const ON_SENT = ["onBodySent", "onRequestSent"];
 
@@ -88,9 +97,10 @@ const ON_SENT = ["onBodySent", "onRequestSent"];
 function watched(dispatcher: Dispatcher, tell: (moment: Moment) => void): Dispatcher {
   const one: Dispatcher = Object.create(dispatcher);
   one.dispatch = (options, handler) => {
+    tell("connecting");
     for (const name of ON_SENT) once(handler, name, () => tell("sent"));
-    for (const name of [...ON_HEADERS, ...ON_DATA].filter((each) => each in handler)) {
-      once(handler, name, () => tell(ON_DATA.includes(name) ? "firstByte" : "answered"));
+    for (const [name, moment] of Object.entries(MOMENTS)) {
+      if (name in handler) once(handler, name, () => tell(moment));
     }
     return dispatcher.dispatch(options, handler);
   };

@@ -1,6 +1,6 @@
 // How the upstream does: what became of the attempts to reach it.
 import type { Clock } from "../clock.ts";
-import type { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors.ts";
 import type { AttemptOutcome } from "../telemetry/call-report.ts";
 import type { Attempt, Outcome } from "./attempt.ts";
 
@@ -55,6 +55,13 @@ export class UpstreamHealth {
         const result = await attempt(call);
         outcome = this.#note(result);
         return result;
+      } catch (thrown) {
+        // One of our clocks ran out: that is the upstream's silence, and no client's wish.
+        if (thrown instanceof GatewayError && thrown.fault === "upstream") {
+          outcome = "failed";
+          this.#fail(thrown);
+        }
+        throw thrown;
       } finally {
         this.attempts[outcome]++;
         told(outcome, (this.#clock.elapsed() - startedAt) / 1_000);

@@ -60,36 +60,58 @@ export function parseUsageQuery(query: URLSearchParams, nowMs: number): UsageQue
 }
 
 export function summarize(rows: readonly UsageRow[], query: UsageQuery): UsageSummary {
-  const groups = new Map<string, UsageRow[]>();
+  const total = new Sum();
+  const groups = new Map<string, readonly [UsageRow, Sum]>();
   for (const row of rows) {
-    const key = JSON.stringify(query.by.map((field) => row[field]));
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [row]);
-    else group.push(row);
+    const key = query.by.map((field) => row[field]).join("\n");
+    const known = groups.get(key);
+    const [, sum] = known ?? [row, new Sum()];
+    if (known === undefined) groups.set(key, [row, sum]);
+    sum.add(row);
+    total.add(row);
   }
-  const summed = [...groups.values()].map((group): UsageGroup => {
-    const names = query.by.map((field) => [field, group[0]?.[field] ?? ""]);
-    return { ...Object.fromEntries(names), ...add(group) };
+  const summed = Array.from(groups.values(), ([row, sum]): UsageGroup => {
+    const names = query.by.map((field) => [field, row[field]]);
+    return { ...Object.fromEntries(names), ...sum.toTotal() };
   });
   const sorted = summed.toSorted((one, other) => {
     if (one.day !== other.day) return (one.day ?? "") < (other.day ?? "") ? -1 : 1;
     return other.costUsd - one.costUsd || other.requests - one.requests;
   });
-  return { ...query, rows: sorted, total: add(rows) };
+  return { ...query, rows: sorted, total: total.toTotal() };
 }
 
-function add(rows: readonly UsageRow[]): UsageTotal {
-  const sum = (field: Exclude<keyof UsageRow, Field>): number =>
-    rows.reduce((all, row) => all + row[field], 0);
-  return {
-    requests: sum("requests"),
-    failed: sum("failed"),
-    estimated: sum("estimated"),
-    inputTokens: sum("inputTokens"),
-    cachedInputTokens: sum("cachedInputTokens"),
-    outputTokens: sum("outputTokens"),
-    costUsd: sum("costMicroUsd") / 1_000_000,
-  };
+/** A month may have hundreds of thousands of rows: each of them is seen once. */
+class Sum {
+  #requests = 0;
+  #failed = 0;
+  #estimated = 0;
+  #inputTokens = 0;
+  #cachedInputTokens = 0;
+  #outputTokens = 0;
+  #costMicroUsd = 0;
+
+  add(row: UsageRow): void {
+    this.#requests += row.requests;
+    this.#failed += row.failed;
+    this.#estimated += row.estimated;
+    this.#inputTokens += row.inputTokens;
+    this.#cachedInputTokens += row.cachedInputTokens;
+    this.#outputTokens += row.outputTokens;
+    this.#costMicroUsd += row.costMicroUsd;
+  }
+
+  toTotal(): UsageTotal {
+    return {
+      requests: this.#requests,
+      failed: this.#failed,
+      estimated: this.#estimated,
+      inputTokens: this.#inputTokens,
+      cachedInputTokens: this.#cachedInputTokens,
+      outputTokens: this.#outputTokens,
+      costUsd: this.#costMicroUsd / 1_000_000,
+    };
+  }
 }
 
 function toDay(name: string, given: string | null, otherwiseMs: number): string {

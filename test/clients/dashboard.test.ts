@@ -11,7 +11,8 @@ const CALLER_KEY = "caller-key-0123456789abcdef";
 const PHONE = { width: 360, height: 760, deviceScaleFactor: 1, mobile: false };
 /** As a client may call its model, and an app its user: markup, a text turned around, and long. */
 const HOSTILE = `<img src=x onerror="window.pwned=1">\u202e${"x".repeat(150)}`;
-const HOSTILE_TEXT = /<img src=x onerror="window\.pwned=1">\\u\{202e\}x{150}$/;
+// A model is shown with its first 100 characters.
+const HOSTILE_TEXT = /<img src=x onerror="window\.pwned=1">\\u\{202e\}x{60,150}…?$/;
 
 const options = { skip: reasonToSkip(), timeout: 55_000 };
 

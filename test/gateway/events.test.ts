@@ -217,6 +217,40 @@ test("closing the gateway lets everybody go at once", async (t) => {
   assert.equal(left.done, true);
 });
 
+test("strangers take no place with names that they make up, and none is long", async (t) => {
+  const access = { keys: [{ name: "a", sha256: "ab".repeat(32) }] };
+  const settings = { access, server: { host: "127.0.0.1" } };
+  const { url, clock } = await start(t, chats, settings);
+  const viewer = watchEvents<Live>(url);
+  await next(viewer);
+  for (let index = 0; index < 60; index++) {
+    await (await fetch(`${url}/v1/models/${index}-${"m".repeat(10_000)}`)).arrayBuffer();
+  }
+
+  clock.advance(1_000);
+  const { data } = await next(viewer);
+  await viewer.return();
+
+  assert.deepEqual(
+    data.bucket.rows.map(({ caller, model, requests }) => [caller, model, requests]),
+    [["", "", 60]],
+  );
+  assert.ok(JSON.stringify(data).length < 60_000, "it is long");
+});
+
+test("a name that OpenAI knows is shown with its beginning", async (t) => {
+  const { url, clock } = await start(t, (res) => void res.end("{}"));
+  const viewer = watchEvents<Live>(url);
+  await next(viewer);
+  await (await fetch(`${url}/v1/models/${"m".repeat(10_000)}`)).arrayBuffer();
+
+  clock.advance(1_000);
+  const { data } = await next(viewer);
+  await viewer.return();
+
+  assert.equal(data.calls[0]?.model, `${"m".repeat(100)}…`);
+});
+
 test("what is shown has no secret and no content", async (t) => {
   const secret = "sk-live-0123456789abcdefghij";
   const { url, clock } = await start(t);

@@ -147,6 +147,18 @@ describe("GET /admin/callers", () => {
     assert.equal(callers[0]?.caller, "token:user-104");
   });
 
+  test("whoever is shut out is shown first, however many there are", async (t) => {
+    const { url, call, mint, ask } = await start(t);
+    for (let user = 0; user < 105; user++) await (await call(await mint(`user-${user}`))).text();
+    await ask("POST /admin/revocations", { caller: "token:user-3" });
+    await ask("POST /admin/revocations", { caller: "token:never-seen" });
+
+    const { callers } = await readAdmin<Callers>(url, "/admin/callers");
+
+    const first = callers.slice(0, 2).map(({ caller }) => caller);
+    assert.deepEqual(first.toSorted(), ["token:never-seen", "token:user-3"]);
+  });
+
   test("in open mode callers are addresses", async (t) => {
     const { url, call } = await start(t, chats, { admin: { key: ADMIN_KEY } });
     await (await call("none")).text();

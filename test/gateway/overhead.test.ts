@@ -111,3 +111,54 @@ test("the time to connect a second time is not the gateway's", async (t) => {
   assert.deepEqual([line["gatewayMs"], line["attempts"]], [0, 2]);
   assert.deepEqual(timesOf(line).slice(1), [285, 285]);
 });
+
+test("a client that is slow to send is not slow for the gateway, without rules either", async (t) => {
+  const { port, clock, reported, openai } = await start(t, () => async (res, { body }) => {
+    await body;
+    res.end("{}");
+  });
+  const socket = await openSocket(port);
+  const head = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+  socket.write(`${head}expect: 100-continue\r\ncontent-length: 2\r\n\r\n`);
+  const [invitation] = await once(socket, "data");
+  assert.match(String(invitation), /^HTTP\/1\.1 100 Continue/);
+  clock.advance(700);
+  socket.write("{}");
+  await openai.next();
+  await once(socket, "data");
+  socket.destroy();
+
+  assert.deepEqual(timesOf(await reported()), [0, 0, 700]);
+});
+
+test("a client that never sends the rest was what took the time", async (t) => {
+  const models = { policies: { default: { models: ["gpt-4o-mini"] } } };
+  const { port, clock, reported } = await start(t, () => (res) => void res.end("{}"), models);
+  const socket = await openSocket(port);
+  const head = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+  socket.write(`${head}expect: 100-continue\r\ncontent-length: 20\r\n\r\n`);
+  await once(socket, "data");
+  clock.advance(60_000);
+
+  const line = await reported();
+  assert.deepEqual([line["error"], line["gatewayMs"]], ["request_timeout", 0]);
+  socket.destroy();
+});
+
+test("what OpenAI thinks behind its head is OpenAI's, also where its client leaves", async (t) => {
+  const { url, clock, reported } = await start(t, () => async (res, { body }) => {
+    await body;
+    res.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+  });
+  const controller = new AbortController();
+  const init = { signal: controller.signal };
+  await post(`${url}/v1/chat/completions`, { stream: true }, init);
+  clock.advance(1_500);
+  controller.abort();
+
+  const line = await reported();
+  assert.deepEqual(
+    [line["error"], line["gatewayMs"], line["upstreamMs"]],
+    ["client_gone", 0, 1_500],
+  );
+});

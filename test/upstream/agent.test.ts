@@ -173,9 +173,10 @@ for (const body of [undefined, "a body"]) {
     const dispatcher = agentFor(t, host).dispatcherFor((moment) => moments.push(moment));
     assert.ok(dispatcher !== undefined);
 
-    const sent = body === undefined ? {} : { method: "POST", body };
-    const response = await fetch(url, { ...sent, dispatcher });
-    assert.deepEqual(moments, ["sent", ...(body === undefined ? [] : ["sent"]), "answered"]);
+    const asked = body === undefined ? {} : { method: "POST", body };
+    const response = await fetch(url, { ...asked, dispatcher });
+    const sent = body === undefined ? ["sent"] : ["sent", "sent"];
+    assert.deepEqual(moments, ["connecting", "connected", ...sent, "answered"]);
     release();
     await response.text();
 

@@ -89,6 +89,20 @@ test("one that was cancelled says nothing about the upstream", async () => {
   assert.deepEqual([health.healthy, health.lastFailure], [true, undefined]);
 });
 
+test("one that the upstream was too slow for has failed", async () => {
+  const { health, told } = begin();
+  const late = new GatewayError("upstream_timeout", "OpenAI did not begin to answer in time.");
+  const watched = health.watch(
+    () => Promise.reject(late),
+    (name, seconds) => told.push([name, seconds]),
+  );
+
+  await assert.rejects(watched(CALL), late);
+
+  assert.deepEqual([told, health.healthy], [[["failed", 0]], false]);
+  assert.deepEqual(health.lastFailure?.code, "upstream_timeout");
+});
+
 test("it is healthy until most of the latest attempts fail, and again when they do not", async () => {
   const { health, attempt } = begin();
   assert.equal(health.healthy, true);
