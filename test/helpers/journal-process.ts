@@ -10,8 +10,8 @@ const TSX = import.meta.resolve("tsx");
 const CHILD = fileURLToPath(new URL("journal-child.ts", import.meta.url));
 
 export interface JournalProcess {
-  /** The calls that it has said are recorded, so far. */
-  ids(): readonly string[];
+  /** The calls that it has said are recorded, so far, or before so many complaints. */
+  ids(complaints?: number): readonly string[];
   /** What its journal has complained of, so far. */
   problems(): readonly string[];
   /** Resolves when it is gone. */
@@ -40,7 +40,11 @@ export function startJournalProcess(
   child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
   const lines = (): readonly string[] => output.split("\n").slice(0, -1);
   return {
-    ids: () => lines().filter((line) => !line.startsWith("! ")),
+    ids(complaints = Infinity) {
+      const all = lines();
+      const heard = all.flatMap((line, at) => (line.startsWith("! ") ? [at] : []));
+      return all.slice(0, heard[complaints - 1]).filter((line) => !line.startsWith("! "));
+    },
     problems: () => lines().flatMap((line) => (line.startsWith("! ") ? [line.slice(2)] : [])),
     async kill() {
       child.kill("SIGKILL");

@@ -566,8 +566,9 @@ test("loses nothing where a file is full in the middle of a line", async (t) => 
   assert.equal(child.problems()[1], "Calls are recorded again.");
   const found = readIds(directory);
   const known = new Set(found);
+  // Where this process was slow, the new file is full as well: that was the third complaint.
   assert.deepEqual(
-    child.ids().filter((id) => !known.has(id)),
+    child.ids(3).filter((id) => !known.has(id)),
     [],
   );
   assert.equal(known.size, found.length);
