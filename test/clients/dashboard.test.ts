@@ -1,7 +1,11 @@
 // The dashboard as an operator has it: the gateway's own process, under load, in a real browser.
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
 import { test } from "node:test";
+import { createGateway } from "../../src/gateway.ts";
+import { portOf } from "../helpers/fake-openai.ts";
 import { post } from "../helpers/read-stream.ts";
 import { reasonToSkip, runInPage, startBrowser } from "./browser.ts";
 import { runGateway } from "./gateway-process.ts";
@@ -178,6 +182,12 @@ const FORGET = `async () => {${IN_PAGE}
   return [String($("board").hidden), String($("door").hidden), $("calls").closest("[hidden]").id];
 }`;
 
+const ASKED = `async () => {${IN_PAGE}
+  await until(() => $("state").textContent === "Live" && rows("settings") && $("base"));
+  const asked = performance.getEntriesByType("resource").map(({ name }) => new URL(name).pathname);
+  return [$("base").textContent, ...new Set(asked)];
+}`;
+
 /** Calls now and then, until it is aborted. */
 async function load(origin: string, key: string, signal: AbortSignal): Promise<void> {
   const headers = { authorization: `Bearer ${key}` };
@@ -278,4 +288,39 @@ test("the dashboard shows an operator what happens", options, async (t) => {
     assert.equal(hidden, "true");
     assert.deepEqual(forgotten, ["true", "false", "board"]);
   });
+});
+
+test("below a path of somebody else's server it sends the key nowhere else", options, async (t) => {
+  const upstreams = [{ baseUrl: "http://127.0.0.1:9/v1", apiKey: "sk-test-0123456789abcdef" }];
+  const admin = { key: ADMIN_KEY };
+  const gateway = createGateway({ upstreams, admin, log: { level: "silent" } });
+  const strangers: string[] = [];
+  const server = createServer((req, res) => {
+    const { url = "" } = req;
+    if (url.startsWith("/ai/")) {
+      req.url = url.slice("/ai".length);
+      return gateway.handle(req, res);
+    }
+    strangers.push(`${url} ${req.headers.authorization ?? ""}`);
+    res.writeHead(404).end();
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(async () => {
+    await gateway.close();
+    server.closeAllConnections();
+    server.close();
+  });
+  const browser = await startBrowser(t);
+  const origin = `http://127.0.0.1:${portOf(server)}`;
+
+  const link = `${origin}/ai/dashboard#key=${ADMIN_KEY}`;
+  const [base, ...asked] = await runInPage<string[]>(browser, link, ASKED);
+
+  assert.equal(base, `${origin}/ai/v1`);
+  assert.ok(asked.includes("/ai/admin/callers"), asked.join(", "));
+  assert.deepEqual(
+    asked.filter((path) => !path.startsWith("/ai/")),
+    [],
+  );
+  assert.deepEqual(strangers, []);
 });
