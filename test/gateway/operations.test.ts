@@ -285,6 +285,21 @@ describe("revocations", () => {
     assert.deepEqual([line["status"], line["error"]], [200, "invalid_api_key"]);
   });
 
+  test("who is revoked before OpenAI answers pays like one who leaves", async (t) => {
+    const { url, call, ask, openai } = await start(t, () => {});
+    const answer = call(KEY);
+    await (
+      await openai.next()
+    ).body;
+
+    await ask("POST /admin/revocations", { caller: "key:backend" });
+
+    assert.equal((await answer).status, 401);
+    const { total } = Object(await readAdmin(url, "/admin/usage"));
+    assert.deepEqual([total.requests, total.estimated], [1, 1]);
+    assert.ok(total.costUsd > 0, "it was free");
+  });
+
   const mistakes = [
     [{}, "caller", /is missing/],
     [{ caller: "" }, "caller", /expected/],

@@ -247,3 +247,20 @@ test("a handshake that OpenAI refuses makes room, too", async (t) => {
 
   assert.equal(store.open, 0);
 });
+
+test("how long a conversation lasts is not the gateway's time", async (t) => {
+  const openai = await fakeRealtime(t);
+  const clock = new ManualClock();
+  const { port, reported } = await startGateway(t, openai.baseUrl, settings, { clock });
+  const client = await openSocket(port);
+  client.write(handshake("/v1/realtime?model=gpt-realtime"));
+  const { socket } = await openai.joined;
+  await once(client, "data");
+
+  clock.advance(5_000);
+  socket.destroy();
+
+  const { durationMs, firstByteMs, gatewayMs } = await reported();
+  assert.deepEqual([durationMs, firstByteMs, gatewayMs], [5_000, 0, 0]);
+  client.destroy();
+});
