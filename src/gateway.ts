@@ -20,8 +20,9 @@ import { openStore } from "./store/open.ts";
 import type { Store } from "./store/store.ts";
 import { createStdoutLog, type Log } from "./telemetry/log.ts";
 import { Agent } from "./upstream/agent.ts";
-import { createAttempt, type Fetch } from "./upstream/attempt.ts";
 import { createDial } from "./upstream/dial.ts";
+import { createDirectAttempt } from "./upstream/direct.ts";
+import { createFetchAttempt, type Fetch } from "./upstream/fetch.ts";
 
 export { mintToken, type Grant, type MintedToken } from "./access/tokens.ts";
 export type { Clock, Timer } from "./clock.ts";
@@ -101,7 +102,9 @@ export class OpenAIGateway implements Gateway {
       agent: this.#agent,
     });
     const { admin, observers } = this.#operations;
-    const attempt = createAttempt(upstream, fetch ?? globalThis.fetch, this.#agent);
+    const byFetch = createFetchAttempt(upstream, fetch ?? globalThis.fetch, this.#agent);
+    const direct = upstream.transport === "direct" && this.#agent;
+    const attempt = direct ? createDirectAttempt(upstream, direct, byFetch) : byFetch;
     const stages = {
       config,
       clock,

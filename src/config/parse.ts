@@ -112,6 +112,7 @@ function parseUpstream(upstream: Reader): UpstreamConfig {
     baseUrl: parseBaseUrl(upstream),
     apiKey: upstream.secret("apiKey") ?? new Secret(""),
     auth: upstream.oneOf("auth", "bearer", ["bearer", "api-key"]),
+    transport: upstream.oneOf("transport", "fetch", ["fetch", "direct"]),
     ...(organization !== undefined && { organization }),
     ...(project !== undefined && { project }),
   };

@@ -31,6 +31,11 @@ export const SETTINGS: readonly Setting[] = [
     about: "sent as openai-organization",
   },
   { name: "OPENAI_PROJECT_ID", path: "upstreams[0].project", about: "sent as openai-project" },
+  {
+    name: "UPSTREAM_TRANSPORT",
+    path: "upstreams[0].transport",
+    about: "fetch, or direct: faster; default fetch",
+  },
   { name: "HOST", path: "server.host", about: "address to listen on; 127.0.0.1 while open" },
   { name: "PORT", path: "server.port", about: "default 3000; 0 takes any free one" },
   {

@@ -9,8 +9,7 @@ import type { Asked } from "../openai/endpoints.ts";
 import type { RouteClass } from "../telemetry/call-report.ts";
 import { redact } from "../telemetry/log.ts";
 import { parseTraceparent, type TraceContext } from "../telemetry/trace-context.ts";
-import type { Moment } from "../upstream/agent.ts";
-import { isEventStream, type Reply } from "../upstream/attempt.ts";
+import { isEventStream, type Moment, type Reply } from "../upstream/attempt.ts";
 import type { Total } from "./bill.ts";
 
 export interface Exchange {
@@ -120,7 +119,7 @@ export function noteAnswer(exchange: Exchange, reply: Reply, clock: Clock): void
 }
 
 export function noteFirstByte(exchange: Exchange, clock: Clock): void {
-  exchange.firstByteAt = clock.elapsed();
+  exchange.firstByteAt ??= clock.elapsed();
 }
 
 export function noteTotal(exchange: Exchange, total: Total | undefined): void {

@@ -71,6 +71,7 @@ export async function relay(
     for (const piece of tap.end()) send(piece);
     res.end();
     await until("finish", res, watch);
+    if (!first) begun(); // Node may tell of a write's end after that of them all.
   } catch (thrown) {
     const error = toReason(thrown, watch.signal);
     if (error.code === "client_gone" && stream?.done === true) return;

@@ -9,12 +9,6 @@ export type Dispatcher = RequestInit extends { dispatcher?: infer Known }
   ? NonNullable<Known>
   : never;
 
-/**
- * A connection is asked for; it is there; the first of the request has gone out; the answer's head
- * is here; the first of its body is.
- */
-export type Moment = "connecting" | "connected" | "sent" | "answered" | "firstByte";
-
 // Node 26 keeps a wrapper for older undicis in slot 1 and the real agent in slot 2.
 const SLOTS = [Symbol.for("undici.globalDispatcher.2"), Symbol.for("undici.globalDispatcher.1")];
 
@@ -33,10 +27,15 @@ export function createDispatcher(timeouts: Config["timeouts"]): Dispatcher | und
   return undefined;
 }
 
-const HIDDEN = "this runtime hides its fetch agent: calls are cut after 300 s without a byte";
+const UNUSABLE =
+  "this process's fetch agent is not as Node makes it: calls go by plain fetch, which cuts them " +
+  "after 300 s without a byte";
 
 /** undici tells here of every connection of the process. */
 const CONNECTED = "undici:client:connected";
+
+// What undici says of a handler of another major's.
+const MISFIT = /^invalid on\w+ method$/;
 
 /** Made with the first call, as it makes Node load undici: some 15 ms of a start. */
 export class Agent {
@@ -55,15 +54,27 @@ export class Agent {
     this.#warn = warn;
   }
 
-  /** For one call, and tells what becomes of it on the wire. */
-  dispatcherFor(tell: (moment: Moment) => void): Dispatcher | undefined {
+  get dispatcher(): Dispatcher | undefined {
     if (this.#made === undefined) {
-      this.#made = { dispatcher: createDispatcher(this.#timeouts) };
-      if (this.#made.dispatcher === undefined) this.#warn(HIDDEN);
+      const dispatcher = createDispatcher(this.#timeouts);
+      this.#made = { dispatcher };
+      if (dispatcher === undefined) this.#warn(UNUSABLE);
       subscribe(CONNECTED, this.#onConnected);
     }
-    const { dispatcher } = this.#made;
-    return dispatcher && watched(dispatcher, tell);
+    return this.#made.dispatcher;
+  }
+
+  /**
+   * Whether a call failed as our dispatcher does not fit this runtime, which is so where somebody
+   * has put an undici of another major into its slot. It was not sent, and no other will be so.
+   */
+  isRefusedBy(error: unknown): boolean {
+    const dispatcher = this.#made?.dispatcher;
+    if (dispatcher === undefined || !isMisfit(error)) return false;
+    dispatcher.destroy().catch(() => {});
+    this.#made = { dispatcher: undefined };
+    this.#warn(UNUSABLE);
+    return true;
   }
 
   async close(): Promise<void> {
@@ -79,43 +90,6 @@ export class Agent {
     this.connectionsOpened++;
     socket.once("close", () => this.openConnections--);
   };
-}
-
-/** By the names that the handlers of undici 6 and 7 have, and those of 8. */
-const MOMENTS: Readonly<Record<string, Moment>> = {
-  onConnect: "connected",
-  onRequestStart: "connected",
-  onHeaders: "answered",
-  onResponseStart: "answered",
-  onData: "firstByte",
-  onResponseData: "firstByte",
-};
-/** Handlers of fetch have none of these, and are told all the same. */
-const ON_SENT = ["onBodySent", "onRequestSent"];
-
-/** fetch takes its time before it sends and after it was answered: that is ours, not OpenAI's. */
-function watched(dispatcher: Dispatcher, tell: (moment: Moment) => void): Dispatcher {
-  const one: Dispatcher = Object.create(dispatcher);
-  one.dispatch = (options, handler) => {
-    tell("connecting");
-    for (const name of ON_SENT) once(handler, name, () => tell("sent"));
-    for (const [name, moment] of Object.entries(MOMENTS)) {
-      if (name in handler) once(handler, name, () => tell(moment));
-    }
-    return dispatcher.dispatch(options, handler);
-  };
-  return one;
-}
-
-/** Runs before a method of an object is called for the first time. */
-function once(handler: object, name: string, run: () => void): void {
-  const original: unknown = Reflect.get(handler, name);
-  Reflect.set(handler, name, (...args: unknown[]): unknown => {
-    if (original === undefined) Reflect.deleteProperty(handler, name);
-    else Reflect.set(handler, name, original);
-    run();
-    return typeof original === "function" ? Reflect.apply(original, handler, args) : undefined;
-  });
 }
 
 /** Of the slot's own class, which is EnvHttpProxyAgent under NODE_USE_ENV_PROXY. */
@@ -138,4 +112,9 @@ function construct(current: unknown, timeouts: Config["timeouts"]): Dispatcher |
 
 function isDispatcher(value: unknown): value is Dispatcher {
   return typeof value === "object" && value !== null && "dispatch" in value && "destroy" in value;
+}
+
+function isMisfit(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return MISFIT.test(error.message) || isMisfit(error.cause);
 }

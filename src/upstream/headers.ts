@@ -3,6 +3,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { UpstreamConfig } from "../config/config.ts";
 import { hasBody, hopByHop, isWritable } from "../http/headers.ts";
+import type { Reply } from "./attempt.ts";
 
 const UP = new Set([
   "content-type",
@@ -61,26 +62,38 @@ export function toUpstreamHeaders(
   return Object.assign(sent, fixed);
 }
 
-// undici 7 (Node 24) learned zstd.
-const DECODED = new Set(["gzip", "x-gzip", "deflate", "br"]);
-if (Number.parseInt(process.versions["undici"] ?? "0", 10) >= 7) DECODED.add("zstd");
+/** What the answer's head says, but its body. */
+export type Head = Omit<Reply, "body">;
 
 /**
- * What may pass to the client, as name and value by turns. Where fetch has undone the content
- * coding, coding and length no longer describe the bytes.
+ * What may pass to the client of an answer's head, and what the gateway itself reads of it.
+ * @param fields name in small letters and value by turns.
+ * @param undone whether the transport has undone the content coding: coding and length are then
+ * not those of the bytes.
  */
-export function toClientHeaders({ status, headers, body }: Response): readonly string[] {
-  const dropped = hopByHop(headers.get("connection"));
-  const codings = (headers.get("content-encoding") ?? "").toLowerCase().split(",");
-  // All or nothing: one coding that fetch does not know, and it undoes none of them.
-  const decoded = body !== null && codings.every((coding) => DECODED.has(coding.trim()));
-  const kept: string[] = [];
-  for (const [name, value] of headers) {
+export function toHead(status: number, fields: readonly string[], undone = false): Head {
+  const dropped = hopByHop(valueOf("connection", fields));
+  const headers: string[] = [];
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    const name = fields[at] ?? "";
+    const value = fields[at + 1] ?? "";
     if (dropped.has(name) || NEVER_DOWN.has(name) || NEVER_DOWN_PREFIX.test(name)) continue;
-    if (decoded && (name === "content-encoding" || name === "content-length")) continue;
+    if (undone && (name === "content-encoding" || name === "content-length")) continue;
     // No body follows (RFC 9110 §8.6, §15.3.6): a client that believed a length would wait for it.
     if ((status === 204 || status === 205) && name === "content-length") continue;
-    if (isWritable(name, value)) kept.push(name, value);
+    if (isWritable(name, value)) headers.push(name, value);
   }
-  return kept;
+  const length = undone ? undefined : valueOf("content-length", fields);
+  return {
+    status,
+    headers,
+    contentType: valueOf("content-type", fields) ?? "",
+    contentLength: length === undefined ? undefined : Number(length),
+    requestId: valueOf("x-request-id", fields),
+  };
+}
+
+function valueOf(name: string, fields: readonly string[]): string | undefined {
+  for (let at = 0; at < fields.length; at += 2) if (fields[at] === name) return fields[at + 1];
+  return undefined;
 }

@@ -22,7 +22,7 @@ test("fills in every default", () => {
   const [{ baseUrl, apiKey, ...upstream }] = upstreams;
   assert.equal(baseUrl.href, "https://api.openai.com/v1");
   assert.equal(String(apiKey), "[secret]");
-  assert.deepEqual(upstream, { name: "openai", auth: "bearer" });
+  assert.deepEqual(upstream, { name: "openai", auth: "bearer", transport: "fetch" });
   assert.deepEqual(rest, {
     server: {
       host: "127.0.0.1",

@@ -9,7 +9,7 @@ import { checkAnswer } from "../helpers/attack.ts";
 import { fakeOpenAI, portOf } from "../helpers/fake-openai.ts";
 import { sendRaw, type RawAnswer } from "../helpers/raw-client.ts";
 import { post } from "../helpers/read-stream.ts";
-import { startGateway } from "../helpers/start-gateway.ts";
+import { startGateway, TRANSPORT } from "../helpers/start-gateway.ts";
 
 type Play = (socket: Socket, head: string) => void;
 
@@ -408,49 +408,24 @@ function coded(coding: string, body: Buffer): Buffer {
 
 const PLAIN = "an ordinary answer, long enough to be worth it ".repeat(20);
 
+/** fetch undoes what it knows, and nobody can keep it from that; by the other transport all passes. */
+function passed(coding: string, body: Buffer) {
+  const expected = TRANSPORT === "fetch" ? { coding: undefined, body: PLAIN } : { coding, body };
+  return {
+    bytes: coded(coding, body),
+    status: 200,
+    body: expected.body,
+    headers: { "content-encoding": expected.coding },
+  };
+}
+
 replies("a content coding that nobody asked for is undone or named", [
-  {
-    name: "gzip",
-    bytes: coded("gzip", gzipSync(PLAIN)),
-    status: 200,
-    body: PLAIN,
-    headers: { "content-encoding": undefined },
-  },
-  {
-    name: "gzip in capitals",
-    bytes: coded("GZIP", gzipSync(PLAIN)),
-    status: 200,
-    body: PLAIN,
-    headers: { "content-encoding": undefined },
-  },
-  {
-    name: "x-gzip",
-    bytes: coded("x-gzip", gzipSync(PLAIN)),
-    status: 200,
-    body: PLAIN,
-    headers: { "content-encoding": undefined },
-  },
-  {
-    name: "br",
-    bytes: coded("br", brotliCompressSync(PLAIN)),
-    status: 200,
-    body: PLAIN,
-    headers: { "content-encoding": undefined },
-  },
-  {
-    name: "deflate",
-    bytes: coded("deflate", deflateSync(PLAIN)),
-    status: 200,
-    body: PLAIN,
-    headers: { "content-encoding": undefined },
-  },
-  {
-    name: "gzip twice",
-    bytes: coded("gzip, gzip", gzipSync(gzipSync(PLAIN))),
-    status: 200,
-    body: PLAIN,
-    headers: { "content-encoding": undefined },
-  },
+  { name: "gzip", ...passed("gzip", gzipSync(PLAIN)) },
+  { name: "gzip in capitals", ...passed("GZIP", gzipSync(PLAIN)) },
+  { name: "x-gzip", ...passed("x-gzip", gzipSync(PLAIN)) },
+  { name: "br", ...passed("br", brotliCompressSync(PLAIN)) },
+  { name: "deflate", ...passed("deflate", deflateSync(PLAIN)) },
+  { name: "gzip twice", ...passed("gzip, gzip", gzipSync(gzipSync(PLAIN))) },
   {
     name: "one that fetch does not know",
     bytes: coded("compress", Buffer.from("raw")),
@@ -476,7 +451,7 @@ replies("a content coding that nobody asked for is undone or named", [
   {
     name: "gzip that is no gzip",
     bytes: coded("gzip", Buffer.from("plain")),
-    status: 500,
+    status: TRANSPORT === "fetch" ? 500 : 200,
   },
   {
     name: "gzip that breaks off",

@@ -42,7 +42,7 @@ test("a connection that is refused twice is 500 upstream_unreachable, with detai
   const line = await reported();
   assert.match(
     String(line["cause"]),
-    /fetch failed <- Error: connect ECONNREFUSED 127\.0\.0\.1:\d+/,
+    /^(?:TypeError: fetch failed <- )?Error: connect ECONNREFUSED 127\.0\.0\.1:\d+/,
   );
   assert.equal(line["attempts"], 2);
 });
@@ -99,7 +99,10 @@ test("a redirect of a call with a body is an error that says where to look", asy
 });
 
 test("a port that fetch refuses is named as such", async (t) => {
-  const { url } = await startGateway(t, "http://127.0.0.1:6000/v1");
+  const baseUrl = "http://127.0.0.1:6000/v1";
+  const { url } = await startGateway(t, baseUrl, {
+    upstreams: [{ baseUrl, apiKey: "sk", transport: "fetch" }],
+  });
 
   const response = await post(`${url}/v1/chat/completions`, {});
 

@@ -15,7 +15,7 @@ export const COMMAND: readonly string[] = [process.execPath, "--import", TSX, IN
 
 export interface Surroundings {
   readonly args?: readonly string[];
-  /** All of its environment but PATH and what coverage needs. */
+  /** All of its environment but PATH, the transport and what coverage needs. */
   readonly env?: Readonly<Record<string, string>>;
   /** Files of its working directory, by path. A path that ends in / is a directory. */
   readonly files?: Readonly<Record<string, string>>;
@@ -86,8 +86,11 @@ export async function startCli(t: TestContext, surroundings: Surroundings): Prom
 }
 
 export function environmentFor(env: Surroundings["env"] = {}): Record<string, string> {
-  const { PATH = "", NODE_V8_COVERAGE } = process.env;
-  return { PATH, ...(NODE_V8_COVERAGE !== undefined && { NODE_V8_COVERAGE }), ...env };
+  const inherited = ["PATH", "NODE_V8_COVERAGE", "UPSTREAM_TRANSPORT"].flatMap((name) => {
+    const value = process.env[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return { ...Object.fromEntries(inherited), ...env };
 }
 
 function launch(

@@ -10,6 +10,9 @@ import {
 
 export const API_KEY = "sk-test-0123456789abcdef";
 
+/** The behaviour of the gateway is the same by both transports: its tests are run with each. */
+export const TRANSPORT = process.env["UPSTREAM_TRANSPORT"] === "direct" ? "direct" : "fetch";
+
 export interface LogLine extends LogFields {
   readonly level: string;
   readonly message: string;
@@ -43,10 +46,11 @@ export async function startGateway(
       if (waiter === undefined) reports.push(line);
       else waiter(line);
     };
+  const upstreams = settings.upstreams ?? [{ baseUrl, apiKey: API_KEY }];
   const gateway = createGateway(
     {
-      upstreams: [{ baseUrl, apiKey: API_KEY }],
       ...settings,
+      upstreams: upstreams.map((upstream) => ({ transport: TRANSPORT, ...upstream })),
       server: { host: "127.0.0.1", port: 0, drainSeconds: 0, ...settings.server },
     },
     {

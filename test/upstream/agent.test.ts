@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { test, type TestContext } from "node:test";
 import { Agent, createDispatcher } from "../../src/upstream/agent.ts";
+import { telling } from "../../src/upstream/telling.ts";
 import { portOf } from "../helpers/fake-openai.ts";
 
 const TIMEOUTS = { connectMs: 1_000, firstByteMs: 1, idleMs: 1, stallMs: 1 };
@@ -170,8 +171,9 @@ for (const body of [undefined, "a body"]) {
   test(`it tells what happens on the wire, ${body ?? "no body"}`, async (t) => {
     const { host, url, release } = await startServer(t);
     const moments: string[] = [];
-    const dispatcher = agentFor(t, host).dispatcherFor((moment) => moments.push(moment));
-    assert.ok(dispatcher !== undefined);
+    const own = agentFor(t, host).dispatcher;
+    assert.ok(own !== undefined, "this runtime has no agent");
+    const dispatcher = telling(own, (moment) => moments.push(moment));
 
     const asked = body === undefined ? {} : { method: "POST", body };
     const response = await fetch(url, { ...asked, dispatcher });
@@ -190,8 +192,8 @@ test("it counts the connections to its host as the host does, and to no other", 
   let accepted = 0;
   one.server.on("connection", () => accepted++);
   const call = async (to: typeof one, from: Agent): Promise<void> => {
-    const dispatcher = from.dispatcherFor(() => {});
-    assert.ok(dispatcher !== undefined);
+    const { dispatcher } = from;
+    assert.ok(dispatcher !== undefined, "this runtime has no agent");
     const response = await fetch(to.url, { dispatcher });
     to.release();
     await response.text();

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { parseConfig } from "../../src/config/parse.ts";
-import { fixedHeaders, toClientHeaders, toUpstreamHeaders } from "../../src/upstream/headers.ts";
+import { toReply } from "../../src/upstream/fetch.ts";
+import { fixedHeaders, toUpstreamHeaders } from "../../src/upstream/headers.ts";
 
 function fixed(settings: Readonly<Record<string, string>> = {}) {
   const [upstream] = parseConfig({ upstreams: [{ apiKey: "sk-server", ...settings }] }).upstreams;
@@ -107,12 +108,9 @@ function down(
   status = 200,
   body: string | Uint8Array<ArrayBuffer> | null = "x",
 ): Record<string, string> {
-  const list = toClientHeaders(
-    new Response(status === 204 || status === 205 || status === 304 ? null : body, {
-      status,
-      headers,
-    }),
-  );
+  const bodiless = status === 204 || status === 205 || status === 304;
+  const response = new Response(bodiless ? null : body, { status, headers });
+  const { headers: list } = toReply(response, new AbortController().signal);
   const pairs = Array.from({ length: list.length / 2 }, (_, index) => [
     list[2 * index] ?? "",
     list[2 * index + 1] ?? "",

@@ -1,0 +1,92 @@
+// One call to one upstream by fetch, the transport by default.
+import type { UpstreamConfig } from "../config/config.ts";
+import type { Agent } from "./agent.ts";
+import { toUrl, type Attempt, type Reply } from "./attempt.ts";
+import { toFailure } from "./failure.ts";
+import { fixedHeaders, toHead, toUpstreamHeaders } from "./headers.ts";
+import { telling } from "./telling.ts";
+import type { Payload } from "./attempt.ts";
+
+export type Fetch = (url: URL, init: RequestInit) => Promise<Response>;
+
+// Before Node 26 fetch clones the body of every request that it could send again, and the half that
+// nobody reads keeps the whole upload in memory. With these two it never could.
+const UNCLONED = { redirect: "error", window: null } as const;
+
+const NOTHING: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} };
+
+export function createFetchAttempt(
+  upstream: UpstreamConfig,
+  fetch: Fetch,
+  agent: Agent | undefined,
+): Attempt {
+  const base = upstream.baseUrl.href.replace(/\/+$/, "");
+  const fixed = fixedHeaders(upstream);
+
+  const attempt: Attempt = async (call) => {
+    const { method, target, headers, body, signal, tell } = call;
+    const dispatcher = agent?.dispatcher;
+    const init: RequestInit = {
+      method,
+      headers: toUpstreamHeaders(headers, fixed),
+      signal,
+      // Following would hand the key to wherever the answer points.
+      redirect: "manual",
+      ...(body !== undefined && { ...toBody(body()), ...UNCLONED }),
+      ...(dispatcher !== undefined && { dispatcher: telling(dispatcher, tell) }),
+    };
+    try {
+      const response = await fetch(toUrl(base, target), init);
+      return { kind: "reply", reply: toReply(response, signal) };
+    } catch (error) {
+      signal.throwIfAborted();
+      if (agent?.isRefusedBy(error) === true) return attempt(call);
+      const failure = toFailure(error);
+      return { kind: failure.reached ? "failed" : "unreached", error: failure.error };
+    }
+  };
+  return attempt;
+}
+
+/** Of bytes fetch tells the length itself. */
+function toBody(payload: Payload): RequestInit {
+  return payload instanceof Uint8Array ? { body: payload } : { body: payload, duplex: "half" };
+}
+
+// undici 7 (Node 24) learned zstd.
+const DECODED = new Set(["gzip", "x-gzip", "deflate", "br"]);
+if (Number.parseInt(process.versions["undici"] ?? "0", 10) >= 7) DECODED.add("zstd");
+
+/** What fetch has made of the answer, and what it came with. */
+export function toReply({ status, headers, body }: Response, signal: AbortSignal): Reply {
+  const codings = headers.get("content-encoding")?.toLowerCase().split(",") ?? [""];
+  // All or nothing: one coding that fetch does not know, and it undoes none of them.
+  const undone = body !== null && codings.every((coding) => DECODED.has(coding.trim()));
+  const head = toHead(status, [...headers].flat(), undone);
+  return { ...head, body: body === null ? NOTHING : toPieces(body, signal) };
+}
+
+/**
+ * The body piece by piece. Its reader is cancelled here, not left to the signal: undici 6 (Node 20
+ * and 22) may have lost sight of that when garbage was collected, and would wait for ever.
+ */
+async function* toPieces(
+  body: NonNullable<Response["body"]>,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const reader = body.getReader();
+  const cancel = (): void => void reader.cancel().catch(() => {});
+  signal.addEventListener("abort", cancel);
+  if (signal.aborted) cancel();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      signal.throwIfAborted();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    signal.removeEventListener("abort", cancel);
+    cancel();
+  }
+}
