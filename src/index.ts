@@ -14,7 +14,7 @@ import { ConfigError, toLine } from "./config/reader.ts";
 import { GatewayError } from "./errors.ts";
 import { parseCommandLine, type CommandLine } from "./config/settings.ts";
 import { OpenAIGateway } from "./gateway.ts";
-import { createStdoutLog, redact } from "./telemetry/log.ts";
+import { createStdoutLog, redact, writeStdout } from "./telemetry/log.ts";
 import { version } from "./version.ts";
 
 const COMMANDS: Readonly<Record<string, (commandLine: CommandLine) => Promise<void> | void>> = {
@@ -79,7 +79,7 @@ async function start(commandLine: CommandLine): Promise<void> {
   log.info(`listening on ${url}`, { version: version(), node: process.version, store });
   if (process.stdout.isTTY) {
     const key = config === loaded ? "" : `#key=${config.admin?.key.reveal()}`;
-    print(`Dashboard: ${toReachable(url)}/dashboard${key}\n`);
+    writeStdout(`Dashboard: ${toReachable(url)}/dashboard${key}\n`);
   }
 }
 

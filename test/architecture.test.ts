@@ -8,7 +8,7 @@ const SRC = resolve(import.meta.dirname ?? dirname(new URL(import.meta.url).path
 
 /** A file may import from its own layer's folder and from layers above it in this list. */
 const LAYERS: readonly (readonly string[])[] = [
-  ["errors.ts", "clock.ts", "secret.ts", "version.ts"],
+  ["errors.ts", "clock.ts", "cancellation.ts", "secret.ts", "version.ts"],
   ["config"],
   ["http"],
   ["store", "telemetry"],

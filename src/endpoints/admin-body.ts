@@ -1,5 +1,6 @@
 // What an operator sends: a small JSON object.
 import type { IncomingMessage } from "node:http";
+import { Cancellation } from "../cancellation.ts";
 import type { Clock } from "../clock.ts";
 import { isRecord } from "../config/reader.ts";
 import { GatewayError } from "../errors.ts";
@@ -18,18 +19,18 @@ export async function readJson(
   invite: () => void,
   clock: Clock,
 ): Promise<Record<string, unknown>> {
-  const controller = new AbortController();
+  const cancellation = new Cancellation();
   const body = new RequestBody(req, {
     limitBytes: LIMIT_BYTES,
     keepBytes: 0,
     allowance: new Allowance(LIMIT_BYTES),
     watcher: { waiting: () => {}, moving: () => {}, failed: () => {} },
     invite,
-    signal: controller.signal,
+    cancellation,
   });
   const deadline = clock.after(TIMEOUT_MS, () => {
     const message = "The rest of the request did not come in time.";
-    controller.abort(new GatewayError("request_timeout", message));
+    cancellation.cancel(new GatewayError("request_timeout", message));
   });
   try {
     const chunks: Uint8Array[] = [];

@@ -1,9 +1,11 @@
 // A request body on its way: read only as fast as it is taken, counted, and with its beginning
 // kept aside so that it can be sent a second time.
 import type { IncomingMessage } from "node:http";
-import type { Clock } from "../clock.ts";
+import type { Cancellation } from "../cancellation.ts";
 import { GatewayError, toGatewayError } from "../errors.ts";
 import type { Allowance } from "./allowance.ts";
+import type { Payload } from "./splice.ts";
+import { Superseded } from "./superseded.ts";
 
 /** Is told how the body comes along, until it is released. */
 export interface BodyWatcher {
@@ -22,23 +24,19 @@ export interface BodyOptions {
   readonly allowance: Allowance;
   readonly watcher: BodyWatcher;
   /** Ends the wait for a client that sends no more; its reason is what the pass then throws. */
-  readonly signal: AbortSignal;
+  readonly cancellation: Cancellation;
   /** Sends `100 Continue` to a client that waits for it, when the first byte is wanted. */
   readonly invite: () => void;
 }
 
+/** As much as comes with a request's head, and is handed on in one piece. */
+const WHOLE_BYTES = 16 * 1024;
+
+/** What holding a piece takes beside its bytes. */
+const OBJECT_BYTES = 256;
+
 /** How much of a body passes before others have their turn. */
 const TURN_BYTES = 64 * 1024;
-
-/** What holding a piece takes: one of a single byte is an object, too. */
-function costOf(chunk: Buffer): number {
-  return chunk.length + 256;
-}
-
-/** A pass ended because another one began: what it has seen is not the end of the body. */
-export class Superseded extends Error {
-  override readonly name = "Superseded";
-}
 
 export class RequestBody {
   /** Bytes received so far. */
@@ -56,6 +54,7 @@ export class RequestBody {
   #begun = false;
   #ended = false;
   #passed = false;
+  #handedWhole = false;
   #passes = 0;
   #discarded = false;
   #pulling: Promise<void> | undefined;
@@ -79,9 +78,14 @@ export class RequestBody {
     return this.#ended;
   }
 
-  /** Whether a pass has handed all of it on. */
+  /** Whether all of it was handed on. */
   get passed(): boolean {
     return this.#passed;
+  }
+
+  /** A body that was handed on whole is on its way. */
+  sent(): void {
+    this.#passed ||= this.#handedWhole;
   }
 
   /** There will be no other pass: what was kept is forgotten, and nobody watches any more. */
@@ -97,7 +101,7 @@ export class RequestBody {
     this.#discarded = true;
     this.release();
     this.#chunks.length = 0;
-    this.#options.signal.removeEventListener("abort", this.#onEvent);
+    this.#options.cancellation.unlisten(this.#onEvent);
     this.#req.off("readable", this.#onEvent).resume();
   }
 
@@ -108,6 +112,20 @@ export class RequestBody {
   pass(): AsyncGenerator<Uint8Array, void, undefined> {
     this.#keepBytes = this.#options.keepBytes;
     return this.#walk(true);
+  }
+
+  /** The same at once, where it can be had. */
+  payload(): Payload {
+    const whole = this.whole();
+    this.#handedWhole = whole !== undefined;
+    return whole ?? this.pass();
+  }
+
+  /** All of a small one that is here. It is kept, as by a pass that only looks. */
+  whole(): Uint8Array | undefined {
+    if (!this.#begun) this.#takeWhole();
+    const whole = this.#ended && this.#keeping && this.bytes <= WHOLE_BYTES;
+    return whole ? Buffer.concat(this.#chunks) : undefined;
   }
 
   /** A pass that only looks: whatever it sees is kept, for the pass after it. */
@@ -147,7 +165,7 @@ export class RequestBody {
   #take(): Buffer | undefined {
     if (this.#keeping) return this.#chunks[this.#next++];
     const chunk = this.#chunks.shift();
-    if (chunk !== undefined) this.#give(Math.min(this.#heldBytes, costOf(chunk)));
+    if (chunk !== undefined) this.#give(Math.min(this.#heldBytes, chunk.length + OBJECT_BYTES));
     return chunk;
   }
 
@@ -160,10 +178,9 @@ export class RequestBody {
         this.#ended = true;
         return;
       }
-      this.bytes += chunk.length;
-      if (this.bytes > limitBytes) throw this.#tooLarge();
+      if ((this.bytes += chunk.length) > limitBytes) throw this.#tooLarge();
       if (this.bytes > this.#keepBytes) this.#forget();
-      if (this.#keepBytes === Infinity) this.#hold(costOf(chunk));
+      if (this.#keepBytes === Infinity) this.#hold(chunk.length + OBJECT_BYTES);
       this.#chunks.push(chunk);
     } catch (error) {
       watcher.failed(toGatewayError(error));
@@ -189,18 +206,33 @@ export class RequestBody {
       const chunk: unknown = req.read();
       if (Buffer.isBuffer(chunk)) return chunk;
       if (req.readableEnded) return undefined;
-      this.#options.signal.throwIfAborted();
+      this.#options.cancellation.throwIfCancelled();
       if (req.destroyed) throw new GatewayError("client_gone", "The client left while sending.");
       if (this.#watched) this.#options.watcher.waiting();
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
   }
 
+  /** Most have come with their head: no listener then waits for a piece, nor does anybody else. */
+  #takeWhole(): void {
+    const { readableLength, headers } = this.#req;
+    if (readableLength > WHOLE_BYTES || readableLength !== Number(headers["content-length"]))
+      return;
+    const chunk: unknown = this.#req.read();
+    if (!Buffer.isBuffer(chunk)) return;
+    this.#begun = true;
+    this.#options.invite();
+    this.#hold(chunk.length + OBJECT_BYTES);
+    this.bytes = chunk.length;
+    this.#chunks.push(chunk);
+    this.#ended = true;
+  }
+
   #begin(): void {
     this.#begun = true;
     this.#options.invite();
     for (const event of ["readable", "end", "close", "error"]) this.#req.on(event, this.#onEvent);
-    this.#options.signal.addEventListener("abort", this.#onEvent);
+    this.#options.cancellation.listen(this.#onEvent);
   }
 
   #forget(): void {
@@ -212,21 +244,7 @@ export class RequestBody {
   readonly #onEvent = (): void => this.#wake();
 
   #tooLarge(): GatewayError {
-    const { limitBytes } = this.#options;
-    return new GatewayError("request_too_large", `The request body is over ${limitBytes} bytes.`);
+    const message = `The request body is over ${this.#options.limitBytes} bytes.`;
+    return new GatewayError("request_too_large", message);
   }
-}
-
-// Long enough for a client that reads its answer only after sending everything; not for ever.
-const LINGER_MS = 5_000;
-
-/**
- * After an early answer the rest of the request is read and dropped for a while before the
- * connection is cut: cutting at once could reset it under the answer (RFC 9112 §9.6).
- */
-export function dropRest(req: IncomingMessage, clock: Clock): void {
-  if (req.complete || req.destroyed) return;
-  req.resume();
-  const timer = clock.after(LINGER_MS, () => req.destroy());
-  req.once("close", () => timer.cancel());
 }

@@ -15,6 +15,8 @@ import { isWebSocket } from "./upgrade.ts";
 
 /** For clients that dawdle over their headers (slow loris), checked every second. */
 const HEADERS_TIMEOUT_MS = 30_000;
+/** Connections that wait while the process is busy; Node's own is 511. */
+const BACKLOG = 4_096;
 /** Slower uploads than this, on average, are cut after five minutes. */
 const UPLOAD_BYTES_PER_MS = 64;
 /** To read an error and close; a client that does not close keeps no socket of ours. */
@@ -58,7 +60,7 @@ export function createHttpServer(config: ServerConfig, handlers: Handlers): Serv
 /** @throws Node's own errors, such as EADDRINUSE and EACCES. */
 export async function listen(server: Server, { host, port }: ServerConfig): Promise<AddressInfo> {
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject).listen(port, host, resolve);
+    server.once("error", reject).listen({ port, host, backlog: BACKLOG }, resolve);
   });
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("not a TCP address");

@@ -1,5 +1,8 @@
 // Changes a body as it passes: some bytes are put in or replaced, every other one stays as it is.
 
+/** All of a body that is here already, or its pieces as they come. */
+export type Payload = Uint8Array | AsyncIterable<Uint8Array>;
+
 export interface Edit {
   /** Offsets in the body as it came; equal where something is only put in. */
   readonly start: number;
@@ -14,7 +17,23 @@ export function growthOf(edits: readonly Edit[]): number {
 }
 
 /** @param edits that do not overlap, none behind the last byte. */
-export async function* splice(
+export function splice(payload: Payload, edits: readonly Edit[]): Payload {
+  if (edits.length === 0) return payload;
+  return payload instanceof Uint8Array ? spliceWhole(payload, edits) : splicePieces(payload, edits);
+}
+
+function spliceWhole(whole: Uint8Array, edits: readonly Edit[]): Uint8Array {
+  const parts: Uint8Array[] = [];
+  let from = 0;
+  for (const { start, end, text } of edits.toSorted((a, b) => a.start - b.start)) {
+    parts.push(whole.subarray(from, start), Buffer.from(text));
+    from = end;
+  }
+  return Buffer.concat([...parts, whole.subarray(from)]);
+}
+
+/** The same as it passes. */
+export async function* splicePieces(
   pieces: AsyncIterable<Uint8Array>,
   edits: readonly Edit[],
 ): AsyncGenerator<Uint8Array, void, undefined> {

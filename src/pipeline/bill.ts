@@ -7,7 +7,7 @@ import { NO_USAGE, type Report, type Usage } from "../openai/usage.ts";
 import type { Admission } from "../quota/admit.ts";
 import { NOTHING_ASKED, toSizes, type Demand } from "../quota/demand.ts";
 import type { PriceBook } from "../quota/price-book.ts";
-import type { CallRecord } from "../store/store.ts";
+import { DONE, type CallRecord } from "../store/store.ts";
 import { isEventStream, type Reply } from "../upstream/attempt.ts";
 import { Work } from "../usage/work.ts";
 import { Meter } from "../usage/meter.ts";
@@ -125,6 +125,7 @@ export class Bill {
 
   /** Resolves in time, whatever becomes of it. */
   #limit(settling: Promise<void>): Promise<void> {
+    if (settling === DONE) return settling;
     return new Promise((resolve) => {
       const timer = this.#parts.clock.after(SETTLE_MS, resolve);
       const end = (): void => resolve(timer.cancel());
@@ -151,8 +152,7 @@ export class Bill {
     const answered = this.#hid(error) ? undefined : this.#reply?.status;
     const status = given ?? answered ?? error?.status ?? 200;
     const { id, route, admission, caller } = this.#parts;
-    const total = this.#toTotal(error);
-    this.total = total;
+    const total = (this.total = this.#toTotal(error));
     const { costMicroUsd } = total;
     const { inputTokens, cachedInputTokens, outputTokens } = total.usage;
     const record: CallRecord = {

@@ -4,11 +4,12 @@ import { FormRules } from "../access/form-rules.ts";
 import { JsonRules } from "../access/json-rules.ts";
 import type { Caller } from "../access/caller.ts";
 import { GatewayError } from "../errors.ts";
-import { Superseded, type RequestBody } from "../http/body.ts";
+import type { RequestBody } from "../http/body.ts";
 import { FormScanner, parseBoundary } from "../http/form-scan.ts";
 import { JsonScanner } from "../http/json-scan.ts";
 import { nameOf, type JsonValue, type JsonVisitor } from "../http/json-value.ts";
-import { growthOf, splice, type Edit } from "../http/splice.ts";
+import { growthOf, splice, type Edit, type Payload } from "../http/splice.ts";
+import { Superseded } from "../http/superseded.ts";
 import type { Parameters } from "../openai/parameters.ts";
 import type { Demand } from "../quota/demand.ts";
 import { FormDemand } from "../quota/form-demand.ts";
@@ -18,7 +19,7 @@ import type { IncomingHttpHeaders } from "node:http";
 /** What goes up of a body. */
 export interface Outgoing {
   /** From its first byte, anew for every attempt. */
-  pass(): AsyncIterable<Uint8Array>;
+  pass(): Payload;
   /** How much longer it is than what came. */
   readonly growthBytes: number;
   /** Where the caller's policy counts tokens or money. */
@@ -63,16 +64,20 @@ export async function inspect(
 }
 
 function pristine(body: RequestBody): Outgoing {
-  return { pass: () => body.pass(), growthBytes: 0, demand: undefined, hidesUsage: false };
+  return { pass: () => body.payload(), growthBytes: 0, demand: undefined, hidesUsage: false };
 }
 
 function changed(
-  pass: () => AsyncIterable<Uint8Array>,
+  pass: () => Payload,
   edits: readonly Edit[],
   demand: Demand | undefined,
 ): Outgoing {
-  const edited = edits.length === 0 ? pass : () => splice(pass(), edits);
-  return { pass: edited, growthBytes: growthOf(edits), demand, hidesUsage: false };
+  return {
+    pass: () => splice(pass(), edits),
+    growthBytes: growthOf(edits),
+    demand,
+    hidesUsage: false,
+  };
 }
 
 function toFormat(headers: IncomingHttpHeaders, formats: Parameters["formats"]): "json" | "form" {
@@ -93,11 +98,13 @@ async function inspectJson(
   demand: JsonDemand | undefined,
 ): Promise<Outgoing> {
   const scanner = new JsonScanner(demand === undefined ? rules : both(rules, demand));
-  for await (const chunk of body.look()) scanner.push(chunk);
+  const whole = body.whole();
+  if (whole !== undefined) scanner.push(whole);
+  else for await (const chunk of body.look()) scanner.push(chunk);
   const root = scanner.end();
   const edits = rules.end(root);
   const usage = demand?.askForUsage(root);
-  const outgoing = changed(() => body.pass(), usage ? [...edits, usage] : edits, demand?.end());
+  const outgoing = changed(() => body.payload(), usage ? [...edits, usage] : edits, demand?.end());
   return { ...outgoing, hidesUsage: usage !== undefined };
 }
 

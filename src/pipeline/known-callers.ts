@@ -38,7 +38,8 @@ export class KnownCallers {
   #note(caller: Caller): void {
     this.#known.delete(caller.id);
     this.#known.set(caller.id, { caller, lastSeenMs: this.#clock.now() });
-    const [oldest] = this.#known.keys();
-    if (this.#known.size > LIMIT && oldest !== undefined) this.#known.delete(oldest);
+    if (this.#known.size <= LIMIT) return;
+    const [oldest = ""] = this.#known.keys();
+    this.#known.delete(oldest);
   }
 }

@@ -73,7 +73,7 @@ export async function relay(
     await until("finish", res, watch);
     if (!first) begun(); // Node may tell of a write's end after that of them all.
   } catch (thrown) {
-    const error = toReason(thrown, watch.signal);
+    const error = toReason(thrown, watch);
     if (error.code === "client_gone" && stream?.done === true) return;
     if (res.headersSent) breakOff(res, error, stream);
     throw error;
@@ -114,23 +114,22 @@ function breakOff(res: ServerResponse, error: GatewayError, stream: EventStream 
   else res.destroy();
 }
 
-/** `drain` never comes on a response whose client is gone: the signal ends the wait. */
+/** `drain` never comes on a response whose client is gone: its cancellation ends the wait. */
 function until(event: "drain" | "finish", res: ServerResponse, watch: Watch): Promise<void> {
-  const { signal } = watch;
   watch.waitFor("client");
   return new Promise((resolve, reject) => {
     const settle = (): void => {
       res.off(event, settle);
-      signal.removeEventListener("abort", settle);
-      if (signal.aborted) reject(toReason(signal.reason, signal));
+      watch.unlisten(settle);
+      if (watch.reason !== undefined) reject(watch.reason);
       else resolve();
     };
-    if (signal.aborted || (event === "finish" && res.writableFinished)) return settle();
+    if (watch.reason !== undefined || (event === "finish" && res.writableFinished)) return settle();
     res.on(event, settle);
-    signal.addEventListener("abort", settle);
+    watch.listen(settle);
   });
 }
 
-function toReason(thrown: unknown, { aborted, reason }: AbortSignal): GatewayError {
-  return toFailure(aborted ? reason : thrown).error;
+function toReason(thrown: unknown, { reason }: Watch): GatewayError {
+  return toFailure(reason ?? thrown).error;
 }

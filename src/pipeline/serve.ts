@@ -5,6 +5,7 @@ import { authorize } from "../access/authorize.ts";
 import type { Caller } from "../access/caller.ts";
 import type { Identify } from "../access/identify.ts";
 import type { Policy } from "../access/policy.ts";
+import type { Cancellation } from "../cancellation.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { GatewayError, toGatewayError } from "../errors.ts";
@@ -86,7 +87,7 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
     for (const [name, value] of bill.headers) res.setHeader(name, value);
 
     watch.waitFor("firstByte");
-    const call = toCall(received, caller, outgoing, watch.signal, clock);
+    const call = toCall(received, caller, outgoing, body, watch, clock);
     const again = (): boolean => body?.replayable ?? true;
     const answer = await forward(call, counting(exchange, bill, stages), again, clock);
     body?.release();
@@ -127,7 +128,7 @@ function read(
     limitBytes: Math.min(config.server.maxBodyBytes, maxBodyBytes),
     keepBytes: KEEP_BYTES,
     allowance,
-    signal: watch.signal,
+    cancellation: watch,
     invite,
     watcher: {
       waiting() {
@@ -147,20 +148,25 @@ function toCall(
   { exchange, req: { method = "", headers: received }, target }: Received,
   { safetyIdentifier }: Caller,
   outgoing: Outgoing | undefined,
-  signal: AbortSignal,
+  body: RequestBody | undefined,
+  cancellation: Cancellation,
   clock: Clock,
 ): ApiCall {
-  const tell = (moment: Moment): void => noteMoment(exchange, moment, clock);
+  const tell = (moment: Moment): void => {
+    noteMoment(exchange, moment, clock);
+    if (moment === "sent") body?.sent();
+  };
   // Realtime's way to say it, which a client may have tried.
   const named = { ...received, "openai-safety-identifier": safetyIdentifier };
   const headers = safetyIdentifier === undefined ? received : named;
-  if (outgoing === undefined) return { method, target, headers, signal, tell, body: undefined };
+  if (outgoing === undefined)
+    return { method, target, headers, cancellation, tell, body: undefined };
   const { growthBytes } = outgoing;
   const length = Number(headers["content-length"]) + growthBytes;
   // NaN where the client sends in chunks, whose length nobody has to know.
   const grown = growthBytes !== 0 && length > 0;
   const sent = grown ? { ...headers, "content-length": String(length) } : headers;
-  return { method, target, headers: sent, signal, tell, body: () => outgoing.pass() };
+  return { method, target, headers: sent, cancellation, tell, body: () => outgoing.pass() };
 }
 
 function noting(exchange: Exchange, clock: Clock): Pick<Passage, "passed" | "begun"> {
@@ -175,7 +181,7 @@ function noting(exchange: Exchange, clock: Clock): Pick<Passage, "passed" | "beg
 
 function counting(exchange: Exchange, bill: Bill, { attempt, clock }: Stages): Attempt {
   return (call) => {
-    call.signal.throwIfAborted(); // The client may have left while others were asked.
+    call.cancellation.throwIfCancelled(); // The client may have left while others were asked.
     bill.begin();
     noteAttempt(exchange, clock);
     return attempt(call);

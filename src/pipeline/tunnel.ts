@@ -59,7 +59,7 @@ export async function tunnel(received: ReceivedSocket, stages: Stages): Promise<
     const bytes = await join(socket, upstream, clock, watch.signal);
     exchange.requestBytes = bytes.client;
     exchange.responseBytes = bytes.upstream;
-    watch.signal.throwIfAborted();
+    watch.throwIfCancelled();
   } catch (thrown) {
     await bill?.settle(toGatewayError(thrown));
     throw thrown;

@@ -1,7 +1,8 @@
 // A call always waits for exactly one party, so one timer does for all clocks. The connect clock
-// is the transport's. When a wait is over, or the client leaves, the call's signal aborts with the
+// is the transport's. When a wait is over, or the client leaves, the call is cancelled with the
 // GatewayError that tells why.
 import type { Writable } from "node:stream";
+import { Cancellation } from "../cancellation.ts";
 import type { Clock, Timer } from "../clock.ts";
 import type { TimeoutConfig } from "../config/config.ts";
 import { GatewayError, type ErrorCode } from "../errors.ts";
@@ -16,16 +17,18 @@ const CLOCKS: Readonly<Record<Party, readonly [keyof TimeoutConfig, ErrorCode, s
   client: ["stallMs", "client_stalled", "The client stopped reading its answer."],
 };
 
-export class Watch {
-  readonly #controller = new AbortController();
+export class Watch extends Cancellation {
   readonly #clock: Clock;
   readonly #timeouts: TimeoutConfig;
   /** The response, or a WebSocket's socket. */
   readonly #res: Writable;
   #party: Party | undefined;
+  #deadlineMs = Infinity;
+  /** Set for the shortest wait there is and looked at when it fires: calls wait for many things. */
   #timer: Timer | undefined;
 
   constructor(clock: Clock, timeouts: TimeoutConfig, res: Writable) {
+    super();
     this.#clock = clock;
     this.#timeouts = timeouts;
     this.#res = res;
@@ -35,25 +38,10 @@ export class Watch {
     if (res.closed) this.#onClose();
   }
 
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
   waitFor(party: Party): void {
-    if (party === this.#party) {
-      this.#timer?.refresh();
-      return;
-    }
-    this.#timer?.cancel();
     this.#party = party;
-    const [timeout, code, message] = CLOCKS[party];
-    this.#timer = this.#clock.after(this.#timeouts[timeout], () => {
-      this.cancel(new GatewayError(code, message));
-    });
-  }
-
-  cancel(reason: GatewayError): void {
-    this.#controller.abort(reason);
+    this.#deadlineMs = this.#clock.elapsed() + this.#timeouts[CLOCKS[party][0]];
+    this.#timer ??= this.#clock.after(shortest(this.#timeouts), this.#onTimer);
   }
 
   /** The call is over: nothing is waited for any more. */
@@ -62,8 +50,23 @@ export class Watch {
     this.#res.off("close", this.#onClose);
   }
 
+  readonly #onTimer = (): void => {
+    if (this.#party === undefined) return;
+    const leftMs = this.#deadlineMs - this.#clock.elapsed();
+    if (leftMs > 0) {
+      this.#timer = this.#clock.after(Math.min(leftMs, shortest(this.#timeouts)), this.#onTimer);
+      return;
+    }
+    const [, code, message] = CLOCKS[this.#party];
+    this.cancel(new GatewayError(code, message));
+  };
+
   readonly #onClose = (): void => {
     if (this.#res.writableFinished) return;
     this.cancel(new GatewayError("client_gone", "The client left."));
   };
+}
+
+function shortest({ firstByteMs, idleMs, stallMs }: TimeoutConfig): number {
+  return Math.min(firstByteMs, idleMs, stallMs);
 }

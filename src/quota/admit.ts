@@ -104,11 +104,11 @@ export class Admission {
   }
 
   /** Resolves when killing the process loses nothing of it. The second time nothing happens. */
-  async settle(used: Used, record: CallRecord): Promise<void> {
+  settle(used: Used, record: CallRecord): Promise<void> {
     const { from } = this.#given;
     const { store } = this.#quotas;
-    if (from !== store) await from.settle(this.#claim, used, record);
-    await store.settle(this.#claim, used, record);
+    const all = (): Promise<void> => store.settle(this.#claim, used, record);
+    return from === store ? all() : from.settle(this.#claim, used, record).then(all);
   }
 }
 

@@ -180,6 +180,7 @@ function toLevel(limit: number | undefined, takenMs: number): Level | undefined 
 class Spending {
   readonly #microUsd: Record<BudgetPeriod, number> = { hour: 0, day: 0, month: 0, total: 0 };
   readonly #startMs: Record<BudgetPeriod, number> = { hour: 0, day: 0, month: 0, total: 0 };
+  #hourEndsMs = 0;
   /** The periods of its budgets, as far as they are known. */
   #asked: readonly BudgetPeriod[] = [];
 
@@ -194,10 +195,8 @@ class Spending {
   }
 
   add(costMicroUsd: number, nowMs: number): void {
-    for (const per of BUDGET_PERIODS) {
-      this.#turn(per, nowMs);
-      this.#microUsd[per] += costMicroUsd;
-    }
+    this.#turn(nowMs);
+    for (const per of BUDGET_PERIODS) this.#microUsd[per] += costMicroUsd;
   }
 
   isForgettable(nowMs: number, forever: boolean): boolean {
@@ -207,14 +206,18 @@ class Spending {
   }
 
   #of(per: BudgetPeriod, nowMs: number): number {
-    this.#turn(per, nowMs);
+    this.#turn(nowMs);
     return this.#microUsd[per];
   }
 
-  #turn(per: BudgetPeriod, nowMs: number): void {
-    const start = startOf(per, nowMs);
-    if (start <= this.#startMs[per]) return;
-    this.#startMs[per] = start;
-    this.#microUsd[per] = 0;
+  #turn(nowMs: number): void {
+    if (nowMs < this.#hourEndsMs) return; // With no hour ends any other period.
+    this.#hourEndsMs = endOf("hour", nowMs);
+    for (const per of BUDGET_PERIODS) {
+      const start = startOf(per, nowMs);
+      if (start <= this.#startMs[per]) continue;
+      this.#startMs[per] = start;
+      this.#microUsd[per] = 0;
+    }
   }
 }

@@ -1,13 +1,12 @@
 // The history of one process, which ends with it: enough for reports, nothing to restore.
 import type { Entry, History } from "./history.ts";
 import { toDay } from "./period.ts";
-import type { UsageRow } from "./store.ts";
+import { DONE, type UsageRow } from "./store.ts";
 import { UsageTable } from "./usage-table.ts";
 
 const DAY_LIMIT = 32;
 /** In all days together. */
 const ROW_LIMIT = 20_000;
-const DONE = Promise.resolve();
 
 export class MemoryHistory implements History {
   readonly problem = undefined;

@@ -5,6 +5,7 @@ import type { History } from "./history.ts";
 import { Revocations } from "./revocations.ts";
 import { createSteadyTime } from "./steady-time.ts";
 import {
+  DONE,
   StoreError,
   type Admission,
   type CallRecord,
@@ -22,7 +23,6 @@ import {
 /** Parties known at one time. One takes some 400 bytes. */
 export const ACCOUNT_LIMIT = 100_000;
 const SWEEP_MS = 1_000;
-const DONE = Promise.resolve();
 
 interface Open {
   /** For each quota of the claim. */

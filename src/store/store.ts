@@ -140,6 +140,9 @@ export interface Revocation {
 /** In force at one time. */
 export const REVOCATION_LIMIT = 10_000;
 
+/** Of what is over at once: nobody has to wait for it. */
+export const DONE: Promise<void> = Promise.resolve();
+
 export interface Store {
   /**
    * Takes a request from every quota and sets tokens and money aside, or does none of it.

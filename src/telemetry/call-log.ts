@@ -17,6 +17,7 @@ export function createCallLog(log: Log): Observer {
 }
 
 function toFields(call: CallReport): LogFields {
+  const used = call.inputTokens + call.costMicroUsd > 0;
   return {
     id: call.id,
     method: call.method,
@@ -25,7 +26,12 @@ function toFields(call: CallReport): LogFields {
     caller: call.caller,
     policy: call.policy,
     model: call.model,
-    ...describeUsage(call),
+    inputTokens: used ? call.inputTokens : undefined,
+    cachedInputTokens: (used && call.cachedInputTokens) || undefined,
+    outputTokens: used ? call.outputTokens : undefined,
+    costMicroUsd: used ? call.costMicroUsd : undefined,
+    estimated: (used && call.estimated) || undefined,
+    clamped: (used && call.clamped) || undefined,
     requestBytes: call.requestBytes,
     responseBytes: call.responseBytes,
     durationMs: round(call.durationMs),
@@ -38,20 +44,6 @@ function toFields(call: CallReport): LogFields {
     error: call.error,
     reason: call.reason,
     cause: call.cause,
-  };
-}
-
-/** Nothing where nothing was used. */
-function describeUsage(call: CallReport): LogFields {
-  const { inputTokens, outputTokens, costMicroUsd } = call;
-  if (inputTokens + costMicroUsd === 0) return {};
-  return {
-    inputTokens,
-    cachedInputTokens: call.cachedInputTokens || undefined,
-    outputTokens,
-    costMicroUsd,
-    estimated: call.estimated || undefined,
-    clamped: call.clamped || undefined,
   };
 }
 

@@ -1,6 +1,8 @@
 // The transports' seam: a call goes in, an Outcome comes out.
 import type { IncomingHttpHeaders } from "node:http";
+import type { Cancellation } from "../cancellation.ts";
 import { GatewayError } from "../errors.ts";
+import type { Payload } from "../http/splice.ts";
 import type { Target } from "../http/target.ts";
 
 /**
@@ -9,9 +11,6 @@ import type { Target } from "../http/target.ts";
  */
 export type Moment = "connecting" | "connected" | "sent" | "answered" | "firstByte";
 
-/** All of a body that is here already, or its pieces as they come. */
-export type Payload = Uint8Array | AsyncIterable<Uint8Array>;
-
 /** What was asked, as it goes to OpenAI. */
 export interface ApiCall {
   readonly method: string;
@@ -19,13 +18,12 @@ export interface ApiCall {
   readonly headers: IncomingHttpHeaders;
   /** The body from its first byte, anew for every attempt; nothing for a request without one. */
   readonly body: (() => Payload) | undefined;
-  /** Its reason is the GatewayError that ends the call. */
-  readonly signal: AbortSignal;
+  readonly cancellation: Cancellation;
   /** Is told when something happens on the wire, as far as the transport can see it. */
   readonly tell: (moment: Moment) => void;
 }
 
-/** What came back. The body must be read to its end or its call aborted. */
+/** What came back. The body must be read to its end or its call cancelled. */
 export interface Reply {
   readonly status: number;
   /** Name and value by turns, safe to write. */
@@ -49,7 +47,7 @@ export type Outcome =
   /** OpenAI may have done, and billed, the work. */
   | { readonly kind: "failed"; readonly error: GatewayError };
 
-/** @throws the signal's reason when the call is aborted. */
+/** @throws the reason when the call is cancelled. */
 export type Attempt = (call: ApiCall) => Promise<Outcome>;
 
 /** The checked path under the fixed base, and proof that it stayed there. */

@@ -34,7 +34,8 @@ export function createDial(upstream: UpstreamConfig, { connectMs }: TimeoutConfi
     const { request } = await (secure ? import("node:https") : import("node:http"));
     const sent = { ...toUpstreamHeaders(headers, fixed), ...toHandshake(headers) };
     return new Promise((resolve, reject) => {
-      const call = request(toUrl(base, target), { headers: sent, signal });
+      // No connection of a refused handshake is used again: OpenAI may be closing it.
+      const call = request(toUrl(base, target), { headers: sent, signal, agent: false });
       call.once("error", (error) => {
         reject(signal.aborted ? signal.reason : toFailure(error).error);
       });

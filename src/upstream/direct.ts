@@ -21,8 +21,8 @@ export function createDirectAttempt(
   return async (call) => {
     const { dispatcher } = agent;
     if (dispatcher === undefined) return byFetch(call);
-    const { method, target, headers, body, signal } = call;
-    signal.throwIfAborted();
+    const { method, target, headers, body, cancellation } = call;
+    cancellation.throwIfCancelled();
     const { pathname, search } = toUrl(base, target);
     try {
       return await new Promise<Outcome>((resolve, reject) => {
@@ -38,13 +38,15 @@ export function createDirectAttempt(
         Reflect.apply(dispatcher.dispatch, dispatcher, [options, handler]);
       });
     } catch (error) {
-      signal.throwIfAborted();
+      cancellation.throwIfCancelled();
       if (agent.isRefusedBy(error)) return byFetch(call);
       const failure = toFailure(error);
       return { kind: failure.reached ? "failed" : "unreached", error: failure.error };
     }
   };
 }
+
+const NOT_WANTED = new Error("Nobody wants the answer.");
 
 // Fetch Standard, "null body status": whatever follows is no body.
 const BODILESS = new Set([204, 205, 304]);
@@ -70,7 +72,7 @@ class Handler {
     this.#call = call;
     this.#resolve = resolve;
     this.#reject = reject;
-    call.signal.addEventListener("abort", this.#onAbort);
+    call.cancellation.listen(this.#onCancelled);
   }
 
   onBodySent(): void {
@@ -86,14 +88,14 @@ class Handler {
   protected connected(abort: (reason: Error) => void): void {
     this.#abort = abort;
     this.#call.tell("connected");
-    if (this.#over) abort(this.#call.signal.reason);
+    if (this.#over) abort(this.#call.cancellation.reason ?? NOT_WANTED);
   }
 
   protected head(status: number, raw: readonly unknown[], resume: () => void): void {
     if (status < 200) return;
     this.#call.tell("answered");
     if (this.#call.body !== undefined && REDIRECTS.has(status)) return this.#refuse();
-    this.#body = new ReplyBody(resume, () => this.#cancel(new Error("nobody reads the answer")));
+    this.#body = new ReplyBody(resume, () => this.#cancel(NOT_WANTED));
     if (BODILESS.has(status) || this.#call.method === "HEAD") this.#body.end();
     this.#resolve({ kind: "reply", reply: { ...toHead(status, toFields(raw)), body: this.#body } });
   }
@@ -113,8 +115,7 @@ class Handler {
 
   protected failed(error: unknown): void {
     this.#close();
-    const { aborted, reason } = this.#call.signal;
-    const why: unknown = aborted ? reason : error;
+    const why: unknown = this.#call.cancellation.reason ?? error;
     if (this.#body === undefined) this.#reject(why);
     else this.#body.fail(why);
   }
@@ -125,7 +126,9 @@ class Handler {
     this.#cancel(new GatewayError("upstream_reset", message));
   }
 
-  readonly #onAbort = (): void => this.#cancel(this.#call.signal.reason);
+  readonly #onCancelled = (): void => {
+    this.#cancel(this.#call.cancellation.reason ?? NOT_WANTED);
+  };
 
   #cancel(reason: Error): void {
     if (this.#over) return;
@@ -135,7 +138,7 @@ class Handler {
 
   #close(): void {
     this.#over = true;
-    this.#call.signal.removeEventListener("abort", this.#onAbort);
+    this.#call.cancellation.unlisten(this.#onCancelled);
   }
 }
 

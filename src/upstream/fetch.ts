@@ -1,11 +1,12 @@
 // One call to one upstream by fetch, the transport by default.
+import type { Cancellation } from "../cancellation.ts";
 import type { UpstreamConfig } from "../config/config.ts";
 import type { Agent } from "./agent.ts";
+import type { Payload } from "../http/splice.ts";
 import { toUrl, type Attempt, type Reply } from "./attempt.ts";
 import { toFailure } from "./failure.ts";
 import { fixedHeaders, toHead, toUpstreamHeaders } from "./headers.ts";
 import { telling } from "./telling.ts";
-import type { Payload } from "./attempt.ts";
 
 export type Fetch = (url: URL, init: RequestInit) => Promise<Response>;
 
@@ -24,22 +25,24 @@ export function createFetchAttempt(
   const fixed = fixedHeaders(upstream);
 
   const attempt: Attempt = async (call) => {
-    const { method, target, headers, body, signal, tell } = call;
+    const { method, target, headers, body, cancellation, tell } = call;
     const dispatcher = agent?.dispatcher;
+    const payload = body?.();
+    if (dispatcher === undefined) tell("sent"); // Nobody will.
     const init: RequestInit = {
       method,
       headers: toUpstreamHeaders(headers, fixed),
-      signal,
+      signal: cancellation.signal,
       // Following would hand the key to wherever the answer points.
       redirect: "manual",
-      ...(body !== undefined && { ...toBody(body()), ...UNCLONED }),
+      ...(payload !== undefined && { body: toIterable(payload), duplex: "half", ...UNCLONED }),
       ...(dispatcher !== undefined && { dispatcher: telling(dispatcher, tell) }),
     };
     try {
       const response = await fetch(toUrl(base, target), init);
-      return { kind: "reply", reply: toReply(response, signal) };
+      return { kind: "reply", reply: toReply(response, cancellation) };
     } catch (error) {
-      signal.throwIfAborted();
+      cancellation.throwIfCancelled();
       if (agent?.isRefusedBy(error) === true) return attempt(call);
       const failure = toFailure(error);
       return { kind: failure.reached ? "failed" : "unreached", error: failure.error };
@@ -48,22 +51,26 @@ export function createFetchAttempt(
   return attempt;
 }
 
-/** Of bytes fetch tells the length itself. */
-function toBody(payload: Payload): RequestInit {
-  return payload instanceof Uint8Array ? { body: payload } : { body: payload, duplex: "half" };
-}
-
 // undici 7 (Node 24) learned zstd.
 const DECODED = new Set(["gzip", "x-gzip", "deflate", "br"]);
 if (Number.parseInt(process.versions["undici"] ?? "0", 10) >= 7) DECODED.add("zstd");
 
+/** Bytes fetch could send again, and would after a 421 (Misdirected Request) without a word. */
+function toIterable(payload: Payload): AsyncIterable<Uint8Array> {
+  return payload instanceof Uint8Array ? once(payload) : payload;
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+  yield bytes;
+}
+
 /** What fetch has made of the answer, and what it came with. */
-export function toReply({ status, headers, body }: Response, signal: AbortSignal): Reply {
+export function toReply({ status, headers, body }: Response, cancellation: Cancellation): Reply {
   const codings = headers.get("content-encoding")?.toLowerCase().split(",") ?? [""];
   // All or nothing: one coding that fetch does not know, and it undoes none of them.
   const undone = body !== null && codings.every((coding) => DECODED.has(coding.trim()));
   const head = toHead(status, [...headers].flat(), undone);
-  return { ...head, body: body === null ? NOTHING : toPieces(body, signal) };
+  return { ...head, body: body === null ? NOTHING : toPieces(body, cancellation) };
 }
 
 /**
@@ -72,21 +79,21 @@ export function toReply({ status, headers, body }: Response, signal: AbortSignal
  */
 async function* toPieces(
   body: NonNullable<Response["body"]>,
-  signal: AbortSignal,
+  cancellation: Cancellation,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const reader = body.getReader();
   const cancel = (): void => void reader.cancel().catch(() => {});
-  signal.addEventListener("abort", cancel);
-  if (signal.aborted) cancel();
+  cancellation.listen(cancel);
+  if (cancellation.reason !== undefined) cancel();
   try {
     for (;;) {
       const { done, value } = await reader.read();
-      signal.throwIfAborted();
+      cancellation.throwIfCancelled();
       if (done) return;
       yield value;
     }
   } finally {
-    signal.removeEventListener("abort", cancel);
+    cancellation.unlisten(cancel);
     cancel();
   }
 }

@@ -8,7 +8,7 @@ import { compilePolicy } from "../../src/access/policy.ts";
 import type { Limits } from "../../src/config/config.ts";
 import { GatewayError, toEnvelope } from "../../src/errors.ts";
 import { JsonScanner } from "../../src/http/json-scan.ts";
-import { growthOf, splice, type Edit } from "../../src/http/splice.ts";
+import { growthOf, splicePieces, type Edit } from "../../src/http/splice.ts";
 import { findOperation } from "../../src/openai/endpoints.ts";
 import { findParameters } from "../../src/openai/parameters.ts";
 import {
@@ -63,7 +63,7 @@ async function apply(body: Buffer, edits: readonly Edit[]): Promise<Buffer> {
   const whole = (async function* () {
     yield body;
   })();
-  for await (const piece of splice(whole, edits)) pieces.push(piece);
+  for await (const piece of splicePieces(whole, edits)) pieces.push(piece);
   return Buffer.concat(pieces);
 }
 

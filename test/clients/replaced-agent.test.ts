@@ -26,7 +26,7 @@ function replaceAgent(t: TestContext, name: string): void {
 for (const name of MAJORS) {
   for (const transport of ["fetch", "direct"] as const) {
     test(`${name} in the place of Node's own: calls by ${transport} get through`, async (t) => {
-      const { baseUrl } = await fakeOpenAI(t, (res) => res.end(`{"object":"list"}`));
+      const { baseUrl } = await fakeOpenAI(t, (res) => void res.end(`{"object":"list"}`));
       replaceAgent(t, name);
       const upstreams = [{ baseUrl, apiKey: "sk-test-0123456789", transport }];
       const { url, log } = await startGateway(t, baseUrl, { upstreams });

@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type IncomingMessage } from "node:http";
 import { test, type TestContext } from "node:test";
+import { Cancellation } from "../../src/cancellation.ts";
+import { GatewayError } from "../../src/errors.ts";
 import { Allowance } from "../../src/http/allowance.ts";
 import { RequestBody } from "../../src/http/body.ts";
 import { portOf } from "../helpers/fake-openai.ts";
@@ -23,12 +25,12 @@ async function arriving(
   const [req]: IncomingMessage[] = await once(server, "request");
   assert.ok(req);
   const told: string[] = [];
-  const controller = new AbortController();
+  const cancellation = new Cancellation();
   const body = new RequestBody(req, {
     limitBytes: 100,
     keepBytes: 8,
     allowance,
-    signal: controller.signal,
+    cancellation,
     invite: () => told.push("invited"),
     watcher: {
       waiting: () => told.push("waiting"),
@@ -38,7 +40,7 @@ async function arriving(
   });
   const send = (text: string): boolean =>
     socket.write(`${text.length.toString(16)}\r\n${text}\r\n`);
-  return { body, send, socket, told, controller };
+  return { body, send, socket, told, cancellation };
 }
 
 async function take(pass: AsyncIterator<Uint8Array>): Promise<string | undefined> {
@@ -193,13 +195,13 @@ test("bodies take turns: two go on in one turn of the event loop, the others lat
 
 for (const way of ["look", "pass"] as const) {
   test(`a ${way} at a body that no longer comes ends with its call`, async (t) => {
-    const { body, send, controller } = await arriving(t);
+    const { body, send, cancellation } = await arriving(t);
     const pieces = body[way]();
     send("begun");
     await take(pieces);
     const next = assert.rejects(take(pieces), { message: "The call is over." });
 
-    controller.abort(new Error("The call is over."));
+    cancellation.cancel(new GatewayError("client_gone", "The call is over."));
 
     await next;
   });

@@ -1,7 +1,7 @@
 // Edits land where they belong and nowhere else, however the body comes in pieces.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { growthOf, splice, type Edit } from "../../src/http/splice.ts";
+import { growthOf, splice, splicePieces, type Edit } from "../../src/http/splice.ts";
 import { createRandom } from "../helpers/json-readers.ts";
 
 async function* inPieces(body: Buffer, cuts: readonly number[]): AsyncGenerator<Uint8Array> {
@@ -11,8 +11,10 @@ async function* inPieces(body: Buffer, cuts: readonly number[]): AsyncGenerator<
 
 async function apply(body: Buffer, edits: readonly Edit[], cuts: readonly number[] = []) {
   const pieces: Uint8Array[] = [];
-  for await (const piece of splice(inPieces(body, cuts), edits)) pieces.push(piece);
-  return Buffer.concat(pieces);
+  for await (const piece of splicePieces(inPieces(body, cuts), edits)) pieces.push(piece);
+  const whole = Buffer.concat(pieces);
+  assert.deepEqual(splice(body, edits), whole, "one piece is not as many");
+  return whole;
 }
 
 const everywhere = (length: number) => Array.from({ length: length - 1 }, (_, at) => at + 1);
@@ -111,7 +113,7 @@ test("nothing is held back: a piece goes on before the next one comes", async ()
     }
   }
 
-  const spliced = splice(body(), [put(5, "ab"), put(25, "cd")]);
+  const spliced = splicePieces(body(), [put(5, "ab"), put(25, "cd")]);
   const pieces = [await spliced.next(), await spliced.next(), await spliced.next()];
 
   assert.equal(

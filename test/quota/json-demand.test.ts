@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { JsonScanner } from "../../src/http/json-scan.ts";
-import { splice } from "../../src/http/splice.ts";
+import { splicePieces } from "../../src/http/splice.ts";
 import { findOperation } from "../../src/openai/endpoints.ts";
 import { findParameters } from "../../src/openai/parameters.ts";
 import { toSizes, type Demand } from "../../src/quota/demand.ts";
@@ -29,7 +29,7 @@ async function edited(body: string, path?: string): Promise<string> {
     yield Buffer.from(body);
   })();
   const out: Uint8Array[] = [];
-  for await (const piece of splice(pieces, edit ? [edit] : [])) out.push(piece);
+  for await (const piece of splicePieces(pieces, edit ? [edit] : [])) out.push(piece);
   return Buffer.concat(out).toString();
 }
 

@@ -43,7 +43,7 @@ const [node = 0] = process.versions.node.split(".").map(Number);
 
 for (const transport of ["fetch", "direct"]) {
   test(`under NODE_USE_ENV_PROXY calls by ${transport} go through the proxy`, async (t) => {
-    const { baseUrl } = await fakeOpenAI(t, (res) => res.end(`{"object":"list"}`));
+    const { baseUrl } = await fakeOpenAI(t, (res) => void res.end(`{"object":"list"}`));
     const proxy = await startProxy(t);
     const { url } = await startCli(t, {
       env: {

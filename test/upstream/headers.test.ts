@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { parseConfig } from "../../src/config/parse.ts";
+import { Cancellation } from "../../src/cancellation.ts";
 import { toReply } from "../../src/upstream/fetch.ts";
 import { fixedHeaders, toUpstreamHeaders } from "../../src/upstream/headers.ts";
 
@@ -110,7 +111,7 @@ function down(
 ): Record<string, string> {
   const bodiless = status === 204 || status === 205 || status === 304;
   const response = new Response(bodiless ? null : body, { status, headers });
-  const { headers: list } = toReply(response, new AbortController().signal);
+  const { headers: list } = toReply(response, new Cancellation());
   const pairs = Array.from({ length: list.length / 2 }, (_, index) => [
     list[2 * index] ?? "",
     list[2 * index + 1] ?? "",

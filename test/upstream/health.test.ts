@@ -1,6 +1,7 @@
 // How the upstream does, from what became of the attempts to reach it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Cancellation } from "../../src/cancellation.ts";
 import { GatewayError } from "../../src/errors.ts";
 import type { ApiCall, Outcome, Reply } from "../../src/upstream/attempt.ts";
 import { UpstreamHealth } from "../../src/upstream/health.ts";
@@ -11,7 +12,7 @@ const CALL: ApiCall = {
   target: { path: "/models", search: "" },
   headers: {},
   body: undefined,
-  signal: new AbortController().signal,
+  cancellation: new Cancellation(),
   tell: () => {},
 };
 
