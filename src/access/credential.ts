@@ -22,9 +22,9 @@ const NOBODY = "anonymous";
  */
 export function readCredential(headers: IncomingHttpHeaders): string | undefined {
   const { authorization } = headers;
-  const credentials = new Set(findCredentials(headers));
+  const credentials = findCredentials(headers);
   const [credential] = credentials;
-  if (credentials.size > 1) throw refuse("Two credentials that differ.");
+  if (credentials.some((each) => each !== credential)) throw refuse("Two credentials that differ.");
   if (credential === undefined && authorization !== undefined)
     throw refuse("The Authorization header holds no credential.");
   if (credential === undefined || credential === NOBODY) return undefined;
@@ -41,8 +41,10 @@ export function sentCredentials(headers: IncomingHttpHeaders): readonly Secret[]
 function findCredentials(headers: IncomingHttpHeaders): readonly string[] {
   const { authorization = "", "api-key": apiKey } = headers;
   const bearer = BEARER.exec(authorization)?.[1];
-  const found = [bearer, apiKey?.toString(), ...readKeyProtocols(headers)];
-  return found.filter((credential) => credential !== undefined);
+  const found = bearer === undefined ? [] : [bearer];
+  if (apiKey !== undefined) found.push(String(apiKey));
+  if (headers["sec-websocket-protocol"] !== undefined) found.push(...readKeyProtocols(headers));
+  return found;
 }
 
 /** @param reason for the log only. */

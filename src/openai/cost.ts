@@ -16,21 +16,21 @@ export function costMicroUsd(price: Price, usage: Usage, serviceTier?: string): 
   const { cachedAudioInputTokens: cachedAudio, cachedImageInputTokens: cachedImage } = usage;
   const cachedText = usage.cachedInputTokens - cachedAudio - cachedImage;
   const { audioOutputTokens: spoken, imageOutputTokens: drawn } = usage;
-  const tokens = sum([
-    [usage.inputTokens - audio - image - cachedText, rates.input],
-    [cachedText, rates.cachedInput],
-    [audio - cachedAudio, rates.audioInput],
-    [cachedAudio, rates.cachedAudioInput],
-    [image - cachedImage, rates.imageInput],
-    [cachedImage, rates.cachedImageInput],
-    // On top: whatever kind these tokens are of, they are among those above.
-    [usage.cacheWriteTokens, max(minus(rates.cacheWrite, rates.input))],
-    [usage.outputTokens - spoken - drawn, rates.output],
-    [spoken, rates.audioOutput],
-    [drawn, rates.imageOutput],
-  ]);
-  const others = sum(othersOf(usage, rates));
-  return tokens === undefined || others === undefined ? undefined : total(tokens, ratio, others);
+  const tokens = new Charges();
+  tokens.add(usage.inputTokens - audio - image - cachedText, rates.input);
+  tokens.add(cachedText, rates.cachedInput);
+  tokens.add(audio - cachedAudio, rates.audioInput);
+  tokens.add(cachedAudio, rates.cachedAudioInput);
+  tokens.add(image - cachedImage, rates.imageInput);
+  tokens.add(cachedImage, rates.cachedImageInput);
+  // On top: whatever kind these tokens are of, they are among those above.
+  const written = usage.cacheWriteTokens;
+  if (written > 0) tokens.add(written, max(minus(rates.cacheWrite, rates.input)));
+  tokens.add(usage.outputTokens - spoken - drawn, rates.output);
+  tokens.add(spoken, rates.audioOutput);
+  tokens.add(drawn, rates.imageOutput);
+  const others = othersOf(usage, rates);
+  return tokens.known && others.known ? total(tokens.pico, ratio, others.pico) : undefined;
 }
 
 /** What a call can come to at most. */
@@ -63,8 +63,7 @@ export function worstCostMicroUsd(
       const output = max(rates.output, rates.audioOutput, rates.imageOutput);
       const tokens =
         BigInt(sizes.inputTokens) * (input + extra) + BigInt(sizes.outputTokens) * output;
-      const others = othersOf(sizes, rates).map(([count, rate]): Charge => [count, rate ?? 0n]);
-      return total(tokens, dearest, sum(others) ?? 0n);
+      return total(tokens, dearest, othersOf(sizes, rates).pico);
     }),
   );
 }
@@ -86,26 +85,28 @@ function ratioOf(price: Price, serviceTier: string | undefined): Ratio | undefin
   }
 }
 
-type Charge = readonly [count: number, rate: bigint | undefined];
+/** In pico-dollars; what has no rate is not in the sum, which is then not known. */
+class Charges {
+  pico = 0n;
+  known = true;
 
-/** What no service tier makes dearer or cheaper. */
-function othersOf(sizes: Sizes, rates: Rates): readonly Charge[] {
-  const { audioMs = 0, webSearches = 0, fileSearches = 0 } = sizes;
-  return [
-    [audioMs, rates.audioHour],
-    [webSearches, rates.webSearch],
-    [fileSearches, rates.fileSearch],
-  ];
+  add(count: number, rate: bigint | undefined): void {
+    if (count === 0) return;
+    if (rate === undefined) this.known = false;
+    else this.pico += BigInt(count) * rate;
+  }
 }
 
-function sum(charges: readonly Charge[]): bigint | undefined {
-  let pico = 0n;
-  for (const [count, rate] of charges) {
-    if (count === 0) continue;
-    if (rate === undefined) return undefined;
-    pico += BigInt(count) * rate;
-  }
-  return pico;
+/** What no service tier makes dearer or cheaper. */
+function othersOf(
+  { audioMs = 0, webSearches = 0, fileSearches = 0 }: Sizes,
+  rates: Rates,
+): Charges {
+  const others = new Charges();
+  others.add(audioMs, rates.audioHour);
+  others.add(webSearches, rates.webSearch);
+  others.add(fileSearches, rates.fileSearch);
+  return others;
 }
 
 function total(tokens: bigint, [times, per]: Ratio, others: bigint): number {

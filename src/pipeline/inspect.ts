@@ -97,7 +97,7 @@ async function inspectJson(
   rules: JsonRules,
   demand: JsonDemand | undefined,
 ): Promise<Outgoing> {
-  const scanner = new JsonScanner(demand === undefined ? rules : both(rules, demand));
+  const scanner = new JsonScanner(both(rules, demand));
   const whole = body.whole();
   if (whole !== undefined) scanner.push(whole);
   else for await (const chunk of body.look()) scanner.push(chunk);
@@ -108,7 +108,9 @@ async function inspectJson(
   return { ...outgoing, hidesUsage: usage !== undefined };
 }
 
-function both(one: JsonVisitor, other: JsonVisitor): JsonVisitor {
+function both(one: JsonVisitor, other: JsonVisitor | undefined): JsonVisitor {
+  if (other === undefined) return one;
+  if (one.names.size === 0) return other;
   const visitors = [one, other];
   const wanting = (path: readonly string[]): readonly JsonVisitor[] =>
     visitors.filter(({ names }) => names.has(nameOf(path)));

@@ -3,7 +3,7 @@ import type { Caller } from "../access/caller.ts";
 import type { Identify } from "../access/identify.ts";
 import type { Clock } from "../clock.ts";
 
-/** The latest; one takes some hundred bytes, and more where a token brings limits of its own. */
+/** So many at least, twice as many at most. One takes some hundred bytes, with own limits more. */
 const LIMIT = 1_000;
 
 export interface KnownCaller {
@@ -14,8 +14,8 @@ export interface KnownCaller {
 
 export class KnownCallers {
   readonly #clock: Clock;
-  /** By id, the latest last. */
-  readonly #known = new Map<string, KnownCaller>();
+  /** By id. */
+  readonly #known = new Map<string, { caller: Caller; lastSeenMs: number }>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -32,14 +32,27 @@ export class KnownCallers {
 
   /** The latest first. */
   list(): readonly KnownCaller[] {
-    return [...this.#known.values()].toReversed();
+    const latest = [...this.#known.values()].toReversed();
+    return latest.sort((a, b) => b.lastSeenMs - a.lastSeenMs).slice(0, LIMIT);
   }
 
   #note(caller: Caller): void {
-    this.#known.delete(caller.id);
-    this.#known.set(caller.id, { caller, lastSeenMs: this.#clock.now() });
-    if (this.#known.size <= LIMIT) return;
-    const [oldest = ""] = this.#known.keys();
-    this.#known.delete(oldest);
+    const lastSeenMs = this.#clock.now();
+    const known = this.#known.get(caller.id);
+    if (known !== undefined) {
+      known.caller = caller;
+      known.lastSeenMs = lastSeenMs;
+      return;
+    }
+    this.#known.set(caller.id, { caller, lastSeenMs });
+    if (this.#known.size > 2 * LIMIT) this.#forget();
+  }
+
+  #forget(): void {
+    const kept = this.list();
+    this.#known.clear();
+    for (const { caller, lastSeenMs } of kept.toReversed()) {
+      this.#known.set(caller.id, { caller, lastSeenMs });
+    }
   }
 }

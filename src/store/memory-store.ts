@@ -112,8 +112,9 @@ export class MemoryStore implements Store {
     open?.held.forEach((held, index) => {
       const quota = quotas[index];
       if (quota === undefined) return;
-      const costMicroUsd = held.costMicroUsd + open.moreMicroUsd;
-      this.#account(quota.scope).settle(quota, { ...held, costMicroUsd }, used, now);
+      const account = this.#account(quota.scope);
+      account.settle(quota, held, used, now);
+      if (open.moreMicroUsd > 0) account.hold(-open.moreMicroUsd);
     });
     const scopes = quotas.map(({ scope }) => scope);
     const entry = { ...record, atMs: Math.round(now.nowMs), scopes };

@@ -144,10 +144,12 @@ class Handler {
 
 /** The names that fields have, in small letters, and values: latin1 (RFC 9110 §5.5). */
 function toFields(raw: readonly unknown[]): readonly string[] {
-  return raw.map((field, index) => {
+  const fields: string[] = [];
+  for (const field of raw) {
     const text = Buffer.isBuffer(field) ? field.toString("latin1") : String(field);
-    return index % 2 === 0 ? text.toLowerCase() : text;
-  });
+    fields.push(fields.length % 2 === 0 ? text.toLowerCase() : text);
+  }
+  return fields;
 }
 
 /** By the names of undici 6 and 7, those of Node 20 to 24. */

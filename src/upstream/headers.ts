@@ -77,7 +77,7 @@ export function toHead(status: number, fields: readonly string[], undone = false
   for (let at = 0; at + 1 < fields.length; at += 2) {
     const name = fields[at] ?? "";
     const value = fields[at + 1] ?? "";
-    if (dropped.has(name) || NEVER_DOWN.has(name) || NEVER_DOWN_PREFIX.test(name)) continue;
+    if (!passesDown(name) || dropped.has(name)) continue;
     if (undone && (name === "content-encoding" || name === "content-length")) continue;
     // No body follows (RFC 9110 §8.6, §15.3.6): a client that believed a length would wait for it.
     if ((status === 204 || status === 205) && name === "content-length") continue;
@@ -91,6 +91,20 @@ export function toHead(status: number, fields: readonly string[], undone = false
     contentLength: length === undefined ? undefined : Number(length),
     requestId: valueOf("x-request-id", fields),
   };
+}
+
+/** OpenAI's names are always the same few. */
+const known = new Map<string, boolean>();
+const KNOWN_LIMIT = 1_000;
+
+function passesDown(name: string): boolean {
+  let passes = known.get(name);
+  if (passes === undefined) {
+    passes = !NEVER_DOWN.has(name) && !NEVER_DOWN_PREFIX.test(name);
+    if (known.size === KNOWN_LIMIT) known.clear();
+    known.set(name, passes);
+  }
+  return passes;
 }
 
 function valueOf(name: string, fields: readonly string[]): string | undefined {
