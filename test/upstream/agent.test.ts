@@ -5,7 +5,8 @@ import { createServer } from "node:http";
 import { test, type TestContext } from "node:test";
 import { Agent, createDispatcher } from "../../src/upstream/agent.ts";
 import { telling } from "../../src/upstream/telling.ts";
-import { portOf } from "../helpers/fake-openai.ts";
+import { fakeOpenAI, portOf } from "../helpers/fake-openai.ts";
+import { startGateway } from "../helpers/start-gateway.ts";
 
 const TIMEOUTS = { connectMs: 1_000, firstByteMs: 1, idleMs: 1, stallMs: 1 };
 const SLOTS = [Symbol.for("undici.globalDispatcher.1"), Symbol.for("undici.globalDispatcher.2")];
@@ -210,3 +211,34 @@ test("it counts the connections to its host as the host does, and to no other", 
   await call(one, agent);
   assert.deepEqual([agent.connectionsOpened, agent.openConnections], [accepted, 1]);
 });
+
+test("where there is none, calls by direct go by fetch, and the log says so once", async (t) => {
+  const openai = await fakeOpenAI(t, (res) => void res.end("{}"));
+  const upstreams = [
+    { baseUrl: openai.baseUrl, apiKey: "sk-test-0123456789", transport: "direct" },
+  ] as const;
+  const { url, log } = await startGateway(t, openai.baseUrl, { upstreams });
+  void globalThis.Headers;
+  const real: object =
+    SLOTS.map((slot): unknown => Reflect.get(globalThis, slot)).find(isObject) ?? {};
+  // Does what the real one does, and nobody could make another of it.
+  occupy(t, {
+    dispatch: (...args: unknown[]) => Reflect.apply(Reflect.get(real, "dispatch"), real, args),
+  });
+
+  for (const call of ["first", "second"]) {
+    const response = await fetch(`${url}/v1/chat/completions`, { method: "POST", body: "{}" });
+    assert.equal(response.status, 200, call);
+    await response.text();
+  }
+
+  const warnings = log.filter(({ level }) => level === "warn").map(({ message }) => message);
+  assert.deepEqual(
+    warnings.map((each) => each.includes("fetch agent")),
+    [true],
+  );
+});
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
