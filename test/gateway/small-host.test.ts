@@ -22,8 +22,6 @@ import { portOf } from "../helpers/fake-openai.ts";
 import { openSocket } from "../helpers/raw-client.ts";
 import { environmentFor, makeDirectory } from "../helpers/run-cli.ts";
 
-const TRANSPORTS = ["fetch", "direct"] as const;
-
 const PROGRAM = fileURLToPath(new URL("../../dist/index.js", import.meta.url));
 const HEAP_MB = 64;
 const MB = 1_000_000;
@@ -47,97 +45,95 @@ const SMALL_CALL_MS = 2_000;
 
 const ONLY_LINUX = process.platform === "linux" ? false : "memory is read from /proc";
 
-for (const transport of TRANSPORTS) {
-  describe(`${HEAP_MB} MB of heap, ${transport}`, { skip: ONLY_LINUX }, () => {
-    test(
-      `${STREAMS} open streams get every event, and small calls still answer`,
-      { timeout: 40_000 },
-      async (t) => {
-        const streams: ServerResponse[] = [];
-        const upstream = await startUpstream(t, (_, res) => {
-          streams.push(res.writeHead(200, { "content-type": "text/event-stream" }));
-          res.flushHeaders();
-        });
-        const gateway = await startGateway(t, transport, upstream);
-        const readers = await Promise.all(
-          Array.from({ length: STREAMS }, () => gateway.open("/v1/responses")),
-        );
-        const read = Promise.all(readers.map(readAll));
+describe(`${HEAP_MB} MB of heap`, { skip: ONLY_LINUX }, () => {
+  test(
+    `${STREAMS} open streams get every event, and small calls still answer`,
+    { timeout: 40_000 },
+    async (t) => {
+      const streams: ServerResponse[] = [];
+      const upstream = await startUpstream(t, (_, res) => {
+        streams.push(res.writeHead(200, { "content-type": "text/event-stream" }));
+        res.flushHeaders();
+      });
+      const gateway = await startGateway(t, upstream);
+      const readers = await Promise.all(
+        Array.from({ length: STREAMS }, () => gateway.open("/v1/responses")),
+      );
+      const read = Promise.all(readers.map(readAll));
 
-        const times: number[] = [];
-        for (let index = 0; index < EVENTS; index++) {
-          for (const stream of streams) stream.write(toEvent(index));
-          times.push(await gateway.timeSmallCall());
-        }
-        for (const stream of streams) stream.end();
+      const times: number[] = [];
+      for (let index = 0; index < EVENTS; index++) {
+        for (const stream of streams) stream.write(toEvent(index));
+        times.push(await gateway.timeSmallCall());
+      }
+      for (const stream of streams) stream.end();
 
-        const whole = Array.from({ length: EVENTS }, (_, index) => toEvent(index)).join("");
-        assert.equal((await read).filter((text) => text === whole).length, STREAMS);
-        gateway.checkPeak(t, PEAK_BYTES);
-        checkTimes(t, times);
-      },
-    );
+      const whole = Array.from({ length: EVENTS }, (_, index) => toEvent(index)).join("");
+      assert.equal((await read).filter((text) => text === whole).length, STREAMS);
+      gateway.checkPeak(t, PEAK_BYTES);
+      checkTimes(t, times);
+    },
+  );
 
-    test(
-      `${SLOW_READERS} clients that stop reading hold neither memory nor others up`,
-      { timeout: 40_000 },
-      async (t) => {
-        const piece = Buffer.alloc(64 * 1024, "x");
-        let given = 0;
-        const upstream = await startUpstream(t, (_, res) => {
-          const give = (): void => {
-            do given += piece.length;
-            while (res.write(piece));
-          };
-          res.writeHead(200, { "content-type": "application/octet-stream" });
-          res.on("drain", give);
-          give();
-        });
-        const gateway = await startGateway(t, transport, upstream);
-        await Promise.all(
-          Array.from({ length: SLOW_READERS }, () => gateway.open("/v1/audio/speech")),
-        );
-        for (let before = -1; before < given; await pause(500)) before = given;
+  test(
+    `${SLOW_READERS} clients that stop reading hold neither memory nor others up`,
+    { timeout: 40_000 },
+    async (t) => {
+      const piece = Buffer.alloc(64 * 1024, "x");
+      let given = 0;
+      const upstream = await startUpstream(t, (_, res) => {
+        const give = (): void => {
+          do given += piece.length;
+          while (res.write(piece));
+        };
+        res.writeHead(200, { "content-type": "application/octet-stream" });
+        res.on("drain", give);
+        give();
+      });
+      const gateway = await startGateway(t, upstream);
+      await Promise.all(
+        Array.from({ length: SLOW_READERS }, () => gateway.open("/v1/audio/speech")),
+      );
+      for (let before = -1; before < given; await pause(500)) before = given;
 
-        const times: number[] = [];
-        for (let count = 0; count < 20; count++) times.push(await gateway.timeSmallCall());
+      const times: number[] = [];
+      for (let count = 0; count < 20; count++) times.push(await gateway.timeSmallCall());
 
-        t.diagnostic(`OpenAI could send ${toMb(given)} until all stood still`);
-        gateway.checkPeak(t, PEAK_BYTES);
-        checkTimes(t, times);
-      },
-    );
+      t.diagnostic(`OpenAI could send ${toMb(given)} until all stood still`);
+      gateway.checkPeak(t, PEAK_BYTES);
+      checkTimes(t, times);
+    },
+  );
 
-    test(
-      `an upload of ${toMb(UPLOAD_PIECES * MB)} passes through and does not stay`,
-      { timeout: 40_000 },
-      async (t) => {
-        const arrived = createHash("sha256");
-        const upstream = await startUpstream(t, (req, res) => {
-          req.on("data", (piece: Buffer) => arrived.update(piece)).on("end", () => res.end("{}"));
-        });
-        const gateway = await startGateway(t, transport, upstream);
-        await gateway.timeSmallCall();
-        const before = gateway.memory("VmRSS");
-        const sent = createHash("sha256");
+  test(
+    `an upload of ${toMb(UPLOAD_PIECES * MB)} passes through and does not stay`,
+    { timeout: 40_000 },
+    async (t) => {
+      const arrived = createHash("sha256");
+      const upstream = await startUpstream(t, (req, res) => {
+        req.on("data", (piece: Buffer) => arrived.update(piece)).on("end", () => res.end("{}"));
+      });
+      const gateway = await startGateway(t, upstream);
+      await gateway.timeSmallCall();
+      const before = gateway.memory("VmRSS");
+      const sent = createHash("sha256");
 
-        const call = gateway.post("/v1/audio/transcriptions");
-        for (let count = 0; count < UPLOAD_PIECES; count++) {
-          sent.update(UPLOAD_PIECE);
-          if (!call.write(UPLOAD_PIECE)) await once(call, "drain");
-        }
-        call.end();
-        const [response]: IncomingMessage[] = await once(call, "response");
+      const call = gateway.post("/v1/audio/transcriptions");
+      for (let count = 0; count < UPLOAD_PIECES; count++) {
+        sent.update(UPLOAD_PIECE);
+        if (!call.write(UPLOAD_PIECE)) await once(call, "drain");
+      }
+      call.end();
+      const [response]: IncomingMessage[] = await once(call, "response");
 
-        assert.equal(response?.statusCode, 200);
-        assert.equal(arrived.digest("hex"), sent.digest("hex"));
-        const growth = gateway.memory("VmHWM") - before;
-        t.diagnostic(`grew by ${toMb(growth)} from ${toMb(before)}`);
-        assert.ok(growth <= UPLOAD_GROWTH_BYTES, `it grew by ${toMb(growth)}`);
-      },
-    );
-  });
-}
+      assert.equal(response?.statusCode, 200);
+      assert.equal(arrived.digest("hex"), sent.digest("hex"));
+      const growth = gateway.memory("VmHWM") - before;
+      t.diagnostic(`grew by ${toMb(growth)} from ${toMb(before)}`);
+      assert.ok(growth <= UPLOAD_GROWTH_BYTES, `it grew by ${toMb(growth)}`);
+    },
+  );
+});
 
 // Of these the transport knows nothing.
 test(
@@ -145,7 +141,7 @@ test(
   { timeout: 40_000, skip: ONLY_LINUX },
   async (t) => {
     const upstream = await startUpstream(t, () => {});
-    const gateway = await startGateway(t, "fetch", upstream, CONNECTIONS);
+    const gateway = await startGateway(t, upstream, CONNECTIONS);
     await gateway.timeSmallCall();
     const before = gateway.memory("VmRSS");
 
@@ -178,12 +174,7 @@ async function startUpstream(t: TestContext, listener: RequestListener): Promise
   return portOf(server);
 }
 
-async function startGateway(
-  t: TestContext,
-  transport: (typeof TRANSPORTS)[number],
-  upstreamPort: number,
-  maxConnections = 10_000,
-) {
+async function startGateway(t: TestContext, upstreamPort: number, maxConnections = 10_000) {
   const { NODE_V8_COVERAGE: _, ...inherited } = environmentFor(); // It takes memory of its own.
   const server = { port: 0, maxConnections, maxBodyBytes: 2 * UPLOAD_PIECES * UPLOAD_PIECE.length };
   const child = spawn(process.execPath, [`--max-old-space-size=${HEAP_MB}`, PROGRAM], {
@@ -192,7 +183,6 @@ async function startGateway(
       ...inherited,
       OPENAI_API_KEY: "sk-test-0123456789abcdef",
       OPENAI_BASE_URL: `http://127.0.0.1:${upstreamPort}/v1`,
-      UPSTREAM_TRANSPORT: transport,
     },
     stdio: ["ignore", "pipe", "inherit"],
   });
