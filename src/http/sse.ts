@@ -13,18 +13,24 @@ export function encodeEvent(data: string, event?: string): string {
 
 /** Watches a stream pass by, in constant memory and without holding anything back. */
 export class StreamTail {
-  #last = Buffer.alloc(0);
+  /** The last bytes, at its end; zeros before there were so many. */
+  readonly #last = new Uint8Array(TAIL_BYTES);
+  #begun = false;
 
   push(chunk: Uint8Array): void {
-    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    const joined = bytes.length < TAIL_BYTES ? Buffer.concat([this.#last, bytes]) : bytes;
-    this.#last = Buffer.from(joined.subarray(-TAIL_BYTES));
+    const { length } = chunk;
+    this.#begun ||= length > 0;
+    if (length < TAIL_BYTES) this.#last.copyWithin(0, length);
+    this.#last.set(
+      length > TAIL_BYTES ? chunk.subarray(-TAIL_BYTES) : chunk,
+      Math.max(0, TAIL_BYTES - length),
+    );
   }
 
   /** Whether the last event is whole: a blank line (LF, CR or CRLF) or nothing at all came last. */
   get atBoundary(): boolean {
     const [a, b, c] = [this.#last.at(-1), this.#last.at(-2), this.#last.at(-3)];
-    if (a === undefined) return true;
+    if (!this.#begun) return true;
     if (a === LF && b === CR) return c === LF || c === CR;
     return (a === LF || a === CR) && a === b;
   }
@@ -34,12 +40,16 @@ export class StreamTail {
    * none, as the next one overrules it; ended, it would be an event without data.
    */
   get closing(): string {
-    const named = /(?:^|[\r\n])event:[^\r\n]*[\r\n]+$/.test(this.#last.toString("latin1"));
+    const named = /(?:^|[\r\n])event:[^\r\n]*[\r\n]+$/.test(this.#text);
     return this.atBoundary || named ? "" : "\n\n";
   }
 
   /** Whether OpenAI's own end mark came last: a client that leaves now has everything. */
   get done(): boolean {
-    return this.atBoundary && DONE.test(this.#last.toString("latin1"));
+    return this.atBoundary && DONE.test(this.#text);
+  }
+
+  get #text(): string {
+    return Buffer.from(this.#last).toString("latin1").replace(/^\0+/, "");
   }
 }

@@ -65,7 +65,7 @@ export class EventReader {
     if (!medium && (type === undefined || type.endsWith(".delta"))) this.#text.add(text);
     this.begun ||= medium || this.#text.tokens > 0 || (type === undefined && MEDIA.test(text));
     this.complete ||= type === undefined ? isEnd(text) : LAST.has(type);
-    if (USAGE.test(text)) this.#readUsage(event, type);
+    if (text.includes(`"usage"`) && USAGE.test(text)) this.#readUsage(event, type);
   }
 
   #readUsage(event: Buffer, type: string | undefined): void {
