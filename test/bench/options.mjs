@@ -46,8 +46,8 @@ function toOptions(names, help) {
     rounds: toCount("rounds", values.rounds ?? (values.quick ? "1" : "5")),
     seconds: toCount("seconds", values.seconds ?? (values.quick ? "1" : "2")),
     quick: values.quick,
-    // V8 optimises what it has seen a few ten thousand times; on one core that takes a while.
-    warmUpSeconds: values.quick ? 1 : 4,
+    // V8 optimises what it has seen a few ten thousand times: cold, all but the smallest are slow.
+    warmUpSeconds: values.quick ? 1 : 15,
     picture:
       values.picture ??
       (isWhole ? fileURLToPath(new URL("compare.svg", import.meta.url)) : undefined),
