@@ -165,6 +165,12 @@ test("check --json prints them as one JSON document, and asks for no key beside 
   assert.equal(server.port, 4000);
   assert.deepEqual(server.trustedProxies, []);
   assert.deepEqual(upstreams, [
-    { name: "mock", baseUrl: "http://localhost/v1", apiKey: "[secret]", auth: "bearer", transport: "fetch" },
+    {
+      name: "mock",
+      baseUrl: "http://localhost/v1",
+      apiKey: "[secret]",
+      auth: "bearer",
+      transport: "fetch",
+    },
   ]);
 });
