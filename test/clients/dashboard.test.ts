@@ -183,9 +183,11 @@ const FORGET = `async () => {${IN_PAGE}
 }`;
 
 const ASKED = `async () => {${IN_PAGE}
-  await until(() => $("state").textContent === "Live" && rows("settings") && $("base"));
-  const asked = performance.getEntriesByType("resource").map(({ name }) => new URL(name).pathname);
-  return [$("base").textContent, ...new Set(asked)];
+  const entries = () => performance.getEntriesByType("resource");
+  const asked = () => entries().map(({ name }) => new URL(name).pathname);
+  await until(() => $("state").textContent === "Live" && $("base").textContent !== "");
+  await until(() => asked().some((path) => path.endsWith("/admin/callers")));
+  return [$("base").textContent, ...new Set(asked())];
 }`;
 
 /** Calls now and then, until it is aborted. */
