@@ -3,12 +3,21 @@ import { GatewayError } from "../errors.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** What can be told to end; a call's Watch. */
-interface Cancellable {
+export interface Cancellable {
+  /** Among the calls that are open: theirs to set. */
+  place: number | undefined;
   cancel(reason: GatewayError): void;
 }
 
+interface Open {
+  readonly call: Cancellable;
+  readonly exchange: Exchange;
+}
+
 export class InFlight {
-  readonly #calls = new Map<Cancellable, Exchange>();
+  // In no order. Each table that a Map or Set outgrows keeps the next one alive in V8's old space,
+  // and what was in it: every call would wait for the next collection of everything.
+  readonly #calls: Open[] = [];
   readonly #limit: number;
   #draining = false;
   readonly #whenEmpty: (() => void)[] = [];
@@ -22,14 +31,12 @@ export class InFlight {
   }
 
   get size(): number {
-    return this.#calls.size;
+    return this.#calls.length;
   }
 
   /** How many of them are like that. */
   count(matches: (exchange: Exchange) => boolean): number {
-    let count = 0;
-    for (const exchange of this.#calls.values()) if (matches(exchange)) count++;
-    return count;
+    return this.#calls.filter(({ exchange }) => matches(exchange)).length;
   }
 
   /** @throws GatewayError 503 while draining or when full. */
@@ -39,29 +46,38 @@ export class InFlight {
         retryAfterMs: 1_000,
       });
     }
-    if (this.#calls.size >= this.#limit) {
+    if (this.#calls.length >= this.#limit) {
       throw new GatewayError("overloaded", "The gateway is busy; try again.", {
         retryAfterMs: 1_000,
       });
     }
-    this.#calls.set(call, exchange);
+    call.place = this.#calls.push({ call, exchange }) - 1;
   }
 
+  /** Nothing happens to a call that never began. */
   end(call: Cancellable): void {
-    this.#calls.delete(call);
-    if (this.#calls.size === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();
+    if (call.place === undefined) return;
+    const last = this.#calls.pop();
+    if (last !== undefined && last.call !== call) {
+      this.#calls[call.place] = last;
+      last.call.place = call.place;
+    }
+    call.place = undefined;
+    if (this.#calls.length === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();
   }
 
   /** Takes no new call. Resolves when the last one is over. */
   async drain(): Promise<void> {
     this.#draining = true;
-    if (this.#calls.size > 0) await new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
+    if (this.#calls.length > 0) await new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
   }
 
   /** Ends those of a caller that may not call any more. */
   cancelOf(caller: string): void {
     const reason = new GatewayError("invalid_api_key", "The API key or token has been revoked.");
-    for (const [call, exchange] of this.#calls) if (exchange.caller === caller) call.cancel(reason);
+    for (const { call, exchange } of [...this.#calls]) {
+      if (exchange.caller === caller) call.cancel(reason);
+    }
   }
 
   /** Ends what is left: streams get an error event, calls without an answer get 503. */
@@ -71,6 +87,6 @@ export class InFlight {
       "The gateway is restarting; this call was cut short.",
       { retry: false }, // OpenAI may have billed it.
     );
-    for (const call of this.#calls.keys()) call.cancel(reason);
+    for (const { call } of [...this.#calls]) call.cancel(reason);
   }
 }

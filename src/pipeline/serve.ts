@@ -96,7 +96,8 @@ export async function serve(received: Received, stages: Stages): Promise<void> {
 
     res.setHeader("server-timing", toServerTiming(exchange, clock));
     const { operation } = asked;
-    await relay(reply, res, { watch, tap: bill, operation, ...noting(exchange, clock) });
+    const { passed, begun } = noting(exchange, clock);
+    await relay(reply, res, { watch, tap: bill, operation, passed, begun });
   } catch (thrown) {
     await bill?.settle(toGatewayError(thrown));
     throw thrown;
@@ -157,8 +158,10 @@ function toCall(
     if (moment === "sent") body?.sent();
   };
   // Realtime's way to say it, which a client may have tried.
-  const named = { ...received, "openai-safety-identifier": safetyIdentifier };
-  const headers = safetyIdentifier === undefined ? received : named;
+  const headers =
+    safetyIdentifier === undefined
+      ? received
+      : { ...received, "openai-safety-identifier": safetyIdentifier };
   if (outgoing === undefined)
     return { method, target, headers, cancellation, tell, body: undefined };
   const { growthBytes } = outgoing;

@@ -6,6 +6,7 @@ import { Cancellation } from "../cancellation.ts";
 import type { Clock, Timer } from "../clock.ts";
 import type { TimeoutConfig } from "../config/config.ts";
 import { GatewayError, type ErrorCode } from "../errors.ts";
+import type { Cancellable } from "./in-flight.ts";
 
 /** The rest of the request; OpenAI's first byte; its next piece; room at the client. */
 export type Party = "request" | "firstByte" | "nextPiece" | "client";
@@ -17,7 +18,8 @@ const CLOCKS: Readonly<Record<Party, readonly [keyof TimeoutConfig, ErrorCode, s
   client: ["stallMs", "client_stalled", "The client stopped reading its answer."],
 };
 
-export class Watch extends Cancellation {
+export class Watch extends Cancellation implements Cancellable {
+  place: number | undefined;
   readonly #clock: Clock;
   readonly #timeouts: TimeoutConfig;
   /** The response, or a WebSocket's socket. */

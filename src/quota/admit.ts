@@ -43,7 +43,8 @@ export interface Need {
 const NO_SIZES: Sizes = { inputTokens: 0, outputTokens: 0 };
 
 /** What the store has given. */
-interface Given extends Weight {
+interface Given {
+  readonly weight: Weight;
   readonly headers: readonly (readonly [string, string])[];
   readonly from: Store;
 }
@@ -61,7 +62,7 @@ export class Admission {
     this.#quotas = quotas;
     this.#claim = claim;
     this.#given = given;
-    this.outputTokens = given.outputTokens;
+    this.outputTokens = given.weight.outputTokens;
   }
 
   /** How much is left, for the client to know. */
@@ -71,7 +72,7 @@ export class Admission {
 
   /** What was set aside for it in the beginning. */
   get sizes(): Sizes {
-    return this.#given.sizes;
+    return this.#given.weight.sizes;
   }
 
   /** Set aside by now. */
@@ -84,13 +85,13 @@ export class Admission {
    * @throws GatewayError 429 when there is none, 503 where nobody can say.
    */
   async extend(): Promise<void> {
-    const { from, moreTokens, moreMicroUsd } = this.#given;
+    const { from, weight } = this.#given;
     // Let through while nobody could say what is left: nor can anybody now.
     if (from !== this.#quotas.store) {
       this.outputTokens = Infinity;
       return;
     }
-    const costMicroUsd = moreMicroUsd();
+    const costMicroUsd = weight.moreMicroUsd();
     const fits = await from.extend(this.#claim, costMicroUsd).catch((error: unknown) => {
       if (this.#quotas.whenDown.budgets === "closed") throw toUnavailable(error);
       return true;
@@ -99,7 +100,7 @@ export class Admission {
       const message = "Your budget is spent: the answer ends here.";
       throw new GatewayError("insufficient_quota", message);
     }
-    this.outputTokens += moreTokens;
+    this.outputTokens += weight.moreTokens;
     this.#extendedMicroUsd += costMicroUsd;
   }
 
@@ -139,7 +140,7 @@ export function createAdmit(
     }
   };
 
-  const unlimited: Given = { from: store, headers: [], ...weighNothing() };
+  const unlimited: Given = { weight: weighSizes(NO_SIZES), headers: [], from: store };
 
   return async (subject, need) => {
     const { id } = need;
@@ -153,7 +154,7 @@ export function createAdmit(
     const claim: Claim = { id, quotas, tokens, costMicroUsd };
     const { answer, from } = await ask(claim);
     if (answer.kind === "refused") throw toRefusal(answer);
-    return new Admission(parts, claim, { ...weight, headers: toLimitHeaders(answer.levels), from });
+    return new Admission(parts, claim, { weight, headers: toLimitHeaders(answer.levels), from });
   };
 }
 
@@ -168,9 +169,10 @@ interface Weight {
   readonly moreMicroUsd: () => number;
 }
 
-function weighNothing(): Weight {
-  const nothing = { costMicroUsd: 0, moreTokens: 0, moreMicroUsd: () => 0 };
-  return { sizes: NO_SIZES, outputTokens: Infinity, ...nothing };
+/** Where no money is counted. */
+function weighSizes(sizes: Sizes): Weight {
+  const nothing = (): number => 0;
+  return { sizes, costMicroUsd: 0, outputTokens: Infinity, moreTokens: 0, moreMicroUsd: nothing };
 }
 
 /** @throws GatewayError 403 for what has no price, where there is a budget. */
@@ -180,20 +182,23 @@ function weigh(
   priced: boolean,
   prices: PriceBook,
 ): Weight {
-  if (demand === undefined) return weighNothing();
+  if (demand === undefined) return weighSizes(NO_SIZES);
   const { limits, assumedOutputTokens: moreTokens } = policy;
   const sizes = toSizes(demand, output, bodyBytes, limits.maxOutputTokens, moreTokens);
-  if (!priced) return { ...weighNothing(), sizes };
+  if (!priced) return weighSizes(sizes);
   const price = demandPrice(prices, demand);
   const costMicroUsd = demandCost(price, sizes, demand);
   const capped = (demand.outputCap ?? limits.maxOutputTokens) !== undefined;
-  const longer = { ...sizes, outputTokens: sizes.outputTokens + moreTokens };
+  const more = (): number => {
+    const longer = { ...sizes, outputTokens: sizes.outputTokens + moreTokens };
+    return demandCost(price, longer, demand) - costMicroUsd;
+  };
   return {
     sizes,
     costMicroUsd,
     outputTokens: capped ? Infinity : sizes.outputTokens,
     moreTokens,
-    moreMicroUsd: () => demandCost(price, longer, demand) - costMicroUsd,
+    moreMicroUsd: more,
   };
 }
 

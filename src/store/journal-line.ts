@@ -1,5 +1,5 @@
 // One call as one line of JSON: how it is written, and what is believed of what is read.
-import type { Entry } from "./history.ts";
+import { toEntry, type Entry } from "./history.ts";
 
 /** Of a line, its break included. */
 export const LINE_LIMIT_BYTES = 8 * 1024;
@@ -18,7 +18,7 @@ export function toLine(entry: Entry, at: string): string {
   return fits(short) ? short : write({ ...cut(entry), scopes: [] }, at);
 }
 
-// Field by field, here and below: to spread an object takes as long as all the rest.
+// Field by field: to spread an object takes as long as all the rest.
 function write(entry: Entry, at: string): string {
   const line = JSON.stringify({
     at,
@@ -67,22 +67,7 @@ export function parseLine(line: string, day: string): Entry | undefined {
   if (typeof value !== "object" || value === null || !isLine(value)) return undefined;
   const atMs = toMs(value.at, day);
   if (atMs === undefined) return undefined;
-  return {
-    atMs,
-    id: value.id,
-    caller: value.caller,
-    policy: value.policy,
-    route: value.route,
-    model: value.model,
-    status: value.status,
-    error: value.error,
-    inputTokens: value.inputTokens,
-    cachedInputTokens: value.cachedInputTokens,
-    outputTokens: value.outputTokens,
-    costMicroUsd: value.costMicroUsd,
-    estimated: value.estimated,
-    scopes: value.scopes,
-  };
+  return toEntry(value, atMs, value.scopes);
 }
 
 type Line = Omit<Entry, "atMs"> & { readonly at: string };

@@ -1,7 +1,7 @@
 // The store of one process. What it forgets with the process, a journal remembers.
 import type { Clock } from "../clock.ts";
 import { Account, type Held, type Moment } from "./account.ts";
-import type { History } from "./history.ts";
+import { toEntry, type History } from "./history.ts";
 import { Revocations } from "./revocations.ts";
 import { createSteadyTime } from "./steady-time.ts";
 import {
@@ -116,9 +116,9 @@ export class MemoryStore implements Store {
       account.settle(quota, held, used, now);
       if (open.moreMicroUsd > 0) account.hold(-open.moreMicroUsd);
     });
+    if (this.#history === undefined) return DONE;
     const scopes = quotas.map(({ scope }) => scope);
-    const entry = { ...record, atMs: Math.round(now.nowMs), scopes };
-    return this.#history?.add(entry) ?? DONE;
+    return this.#history.add(toEntry(record, Math.round(now.nowMs), scopes));
   }
 
   async usage(fromDay: string, toDay: string): Promise<readonly UsageRow[]> {

@@ -5,7 +5,7 @@ import { GatewayError } from "../errors.ts";
 import type { Agent } from "./agent.ts";
 import { toUrl, type ApiCall, type Attempt, type Outcome } from "./attempt.ts";
 import { toFailure } from "./failure.ts";
-import { fixedHeaders, toHead, toUpstreamHeaders } from "./headers.ts";
+import { fixedHeaders, toReply, toUpstreamHeaders } from "./headers.ts";
 import { ReplyBody } from "./reply-body.ts";
 
 /** @param byFetch instead, where the runtime has no such agent, or one that we do not know. */
@@ -97,7 +97,7 @@ class Handler {
     if (this.#call.body !== undefined && REDIRECTS.has(status)) return this.#refuse();
     this.#body = new ReplyBody(resume, () => this.#cancel(NOT_WANTED));
     if (BODILESS.has(status) || this.#call.method === "HEAD") this.#body.end();
-    this.#resolve({ kind: "reply", reply: { ...toHead(status, toFields(raw)), body: this.#body } });
+    this.#resolve({ kind: "reply", reply: toReply(status, toFields(raw), this.#body) });
   }
 
   /** @returns whether there may be more. */

@@ -5,7 +5,7 @@ import type { Agent } from "./agent.ts";
 import type { Payload } from "../http/splice.ts";
 import { toUrl, type Attempt, type Reply } from "./attempt.ts";
 import { toFailure } from "./failure.ts";
-import { fixedHeaders, toHead, toUpstreamHeaders } from "./headers.ts";
+import { fixedHeaders, toReply, toUpstreamHeaders } from "./headers.ts";
 import { telling } from "./telling.ts";
 
 export type Fetch = (url: URL, init: RequestInit) => Promise<Response>;
@@ -40,7 +40,7 @@ export function createFetchAttempt(
     };
     try {
       const response = await fetch(toUrl(base, target), init);
-      return { kind: "reply", reply: toReply(response, cancellation) };
+      return { kind: "reply", reply: readResponse(response, cancellation) };
     } catch (error) {
       cancellation.throwIfCancelled();
       if (agent?.isRefusedBy(error) === true) return attempt(call);
@@ -65,12 +65,15 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefi
 }
 
 /** What fetch has made of the answer, and what it came with. */
-export function toReply({ status, headers, body }: Response, cancellation: Cancellation): Reply {
+export function readResponse(
+  { status, headers, body }: Response,
+  cancellation: Cancellation,
+): Reply {
   const codings = headers.get("content-encoding")?.toLowerCase().split(",") ?? [""];
   // All or nothing: one coding that fetch does not know, and it undoes none of them.
   const undone = body !== null && codings.every((coding) => DECODED.has(coding.trim()));
-  const head = toHead(status, [...headers].flat(), undone);
-  return { ...head, body: body === null ? NOTHING : toPieces(body, cancellation) };
+  const pieces = body === null ? NOTHING : toPieces(body, cancellation);
+  return toReply(status, [...headers].flat(), pieces, undone);
 }
 
 /**

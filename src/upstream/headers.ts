@@ -62,16 +62,18 @@ export function toUpstreamHeaders(
   return Object.assign(sent, fixed);
 }
 
-/** What the answer's head says, but its body. */
-export type Head = Omit<Reply, "body">;
-
 /**
  * What may pass to the client of an answer's head, and what the gateway itself reads of it.
  * @param fields name in small letters and value by turns.
  * @param undone whether the transport has undone the content coding: coding and length are then
  * not those of the bytes.
  */
-export function toHead(status: number, fields: readonly string[], undone = false): Head {
+export function toReply(
+  status: number,
+  fields: readonly string[],
+  body: Reply["body"],
+  undone = false,
+): Reply {
   const dropped = hopByHop(valueOf("connection", fields));
   const headers: string[] = [];
   for (let at = 0; at + 1 < fields.length; at += 2) {
@@ -90,6 +92,7 @@ export function toHead(status: number, fields: readonly string[], undone = false
     contentType: valueOf("content-type", fields) ?? "",
     contentLength: length === undefined ? undefined : Number(length),
     requestId: valueOf("x-request-id", fields),
+    body,
   };
 }
 

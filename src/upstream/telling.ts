@@ -17,12 +17,18 @@ const ON_SENT = ["onBodySent", "onRequestSent"];
 
 /** The agent for one call. */
 export function telling(dispatcher: Dispatcher, tell: (moment: Moment) => void): Dispatcher {
+  let listener: typeof tell | undefined = tell;
+  const say = (moment: Moment): void => {
+    listener?.(moment);
+    // The last of them. What fetch has made outlives the call, until all garbage is collected.
+    if (moment === "firstByte") listener = undefined;
+  };
   const one: Dispatcher = Object.create(dispatcher);
   one.dispatch = (options, handler) => {
-    tell("connecting");
-    for (const name of ON_SENT) once(handler, name, () => tell("sent"));
+    say("connecting");
+    for (const name of ON_SENT) once(handler, name, () => say("sent"));
     for (const [name, moment] of Object.entries(MOMENTS)) {
-      if (name in handler) once(handler, name, () => tell(moment));
+      if (name in handler) once(handler, name, () => say(moment));
     }
     return dispatcher.dispatch(options, handler);
   };

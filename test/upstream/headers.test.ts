@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { parseConfig } from "../../src/config/parse.ts";
 import { Cancellation } from "../../src/cancellation.ts";
-import { toReply } from "../../src/upstream/fetch.ts";
+import { readResponse } from "../../src/upstream/fetch.ts";
 import { fixedHeaders, toUpstreamHeaders } from "../../src/upstream/headers.ts";
 
 function fixed(settings: Readonly<Record<string, string>> = {}) {
@@ -111,7 +111,7 @@ function down(
 ): Record<string, string> {
   const bodiless = status === 204 || status === 205 || status === 304;
   const response = new Response(bodiless ? null : body, { status, headers });
-  const { headers: list } = toReply(response, new Cancellation());
+  const { headers: list } = readResponse(response, new Cancellation());
   const pairs = Array.from({ length: list.length / 2 }, (_, index) => [
     list[2 * index] ?? "",
     list[2 * index + 1] ?? "",
