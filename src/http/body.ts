@@ -116,16 +116,17 @@ export class RequestBody {
 
   /** The same at once, where it can be had. */
   payload(): Payload {
-    const whole = this.whole();
+    const whole = this.whole(false);
     this.#handedWhole = whole !== undefined;
     return whole ?? this.pass();
   }
 
-  /** All of a small one that is here. It is kept, as by a pass that only looks. */
-  whole(): Uint8Array | undefined {
+  /** All of a small one that is here. It is kept, and held where somebody only looks. */
+  whole(looks = true): Uint8Array | undefined {
     if (!this.#begun) this.#takeWhole();
-    const whole = this.#ended && this.#keeping && this.bytes <= WHOLE_BYTES;
-    return whole ? Buffer.concat(this.#chunks) : undefined;
+    if (!this.#ended || !this.#keeping || this.bytes > WHOLE_BYTES) return undefined;
+    if (looks && this.#heldBytes === 0) this.#hold(this.bytes + OBJECT_BYTES);
+    return Buffer.concat(this.#chunks);
   }
 
   /** A pass that only looks: whatever it sees is kept, for the pass after it. */
@@ -215,14 +216,12 @@ export class RequestBody {
 
   /** Most have come with their head: no listener then waits for a piece, nor does anybody else. */
   #takeWhole(): void {
-    const { readableLength, headers } = this.#req;
-    if (readableLength > WHOLE_BYTES || readableLength !== Number(headers["content-length"]))
-      return;
+    const { readableLength: bytes, headers } = this.#req;
+    if (bytes > WHOLE_BYTES || bytes !== Number(headers["content-length"])) return;
     const chunk: unknown = this.#req.read();
     if (!Buffer.isBuffer(chunk)) return;
     this.#begun = true;
     this.#options.invite();
-    this.#hold(chunk.length + OBJECT_BYTES);
     this.bytes = chunk.length;
     this.#chunks.push(chunk);
     this.#ended = true;

@@ -237,3 +237,14 @@ test("an upload passes through memory and does not stay there", async (t) => {
   assert.equal(response.statusCode, 200);
   assert.ok(kept < 16 * piece.length, `${kept} bytes are still there`);
 });
+
+test("what is not read for a rule takes no room of what is held for rules", async (t) => {
+  const openai = await fakeOpenAI(t);
+  const { url } = await startGateway(t, openai.baseUrl, {
+    server: { drainSeconds: 0, maxHeldBytes: 300 },
+  });
+
+  const response = await post(`${url}/v1/chat/completions`, { model: "m", input: "x".repeat(400) });
+
+  assert.equal(response.status, 200);
+});
