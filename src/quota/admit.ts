@@ -109,7 +109,11 @@ export class Admission {
     const { from } = this.#given;
     const { store } = this.#quotas;
     const all = (): Promise<void> => store.settle(this.#claim, used, record);
-    return from === store ? all() : from.settle(this.#claim, used, record).then(all);
+    try {
+      return from === store ? all() : from.settle(this.#claim, used, record).then(all);
+    } catch (error) {
+      return Promise.reject(error); // An embedder's store may break its word.
+    }
   }
 }
 

@@ -405,6 +405,12 @@ test("an answer that breaks off before its client has any of it costs nothing, a
 for (const [name, settle] of [
   ["hangs", () => new Promise<void>(() => {})],
   ["breaks its word and rejects", () => Promise.reject(new Error("broken"))],
+  [
+    "breaks its word and throws",
+    () => {
+      throw new Error("broken");
+    },
+  ],
 ] as const) {
   test(`a store that ${name} keeps neither a client nor its place`, async (t) => {
     const openai = await fakeOpenAI(t, answers);
