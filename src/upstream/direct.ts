@@ -142,14 +142,25 @@ class Handler {
   }
 }
 
-/** The names that fields have, in small letters, and values: latin1 (RFC 9110 §5.5). */
+/**
+ * The names that fields have, in small letters, and values: latin1 (RFC 9110 §5.5). Of fields with
+ * one name the values make a list (§5.3), as fetch has it.
+ */
 function toFields(raw: readonly unknown[]): readonly string[] {
   const fields: string[] = [];
-  for (const field of raw) {
-    const text = Buffer.isBuffer(field) ? field.toString("latin1") : String(field);
-    fields.push(fields.length % 2 === 0 ? text.toLowerCase() : text);
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = toText(raw[at]).toLowerCase();
+    const value = toText(raw[at + 1]);
+    let known = fields.length - 2;
+    while (known >= 0 && fields[known] !== name) known -= 2;
+    if (known < 0) fields.push(name, value);
+    else fields[known + 1] += `, ${value}`;
   }
   return fields;
+}
+
+function toText(field: unknown): string {
+  return Buffer.isBuffer(field) ? field.toString("latin1") : String(field);
 }
 
 /** By the names of undici 6 and 7, those of Node 20 to 24. */

@@ -184,6 +184,18 @@ replies("a reply's headers are OpenAI's and the client's business, no one else's
     },
   },
   {
+    name: "hop-by-hop fields named in the second of two Connection fields",
+    bytes: reply(["connection: keep-alive", "connection: x-hop", "x-hop: 1"]),
+    status: 200,
+    headers: { "x-hop": undefined },
+  },
+  {
+    name: "a field given twice",
+    bytes: reply(["link: <a>", "x-a: 1", "link: <b>"]),
+    status: 200,
+    headers: { link: "<a>, <b>", "x-a": "1" },
+  },
+  {
     name: "the content type named in Connection",
     bytes: reply(["Connection: content-type", "content-type: text/plain"]),
     status: 200,
