@@ -3,7 +3,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { UpstreamConfig } from "../config/config.ts";
 import { hasBody, hopByHop, isWritable } from "../http/headers.ts";
-import type { Reply } from "./attempt.ts";
+import { isEventStream, type Reply } from "./attempt.ts";
 
 const UP = new Set([
   "content-type",
@@ -75,12 +75,16 @@ export function toReply(
   undone = false,
 ): Reply {
   const dropped = hopByHop(valueOf("connection", fields));
+  const contentType = valueOf("content-type", fields) ?? "";
+  const streams = isEventStream({ contentType });
   const headers: string[] = [];
   for (let at = 0; at + 1 < fields.length; at += 2) {
     const name = fields[at] ?? "";
     const value = fields[at + 1] ?? "";
     if (!passesDown(name) || dropped.has(name)) continue;
     if (undone && (name === "content-encoding" || name === "content-length")) continue;
+    // One that breaks off ends with an event of our own.
+    if (name === "content-length" && streams) continue;
     // No body follows (RFC 9110 §8.6, §15.3.6): a client that believed a length would wait for it.
     if ((status === 204 || status === 205) && name === "content-length") continue;
     if (isWritable(name, value)) headers.push(name, value);
@@ -89,7 +93,7 @@ export function toReply(
   return {
     status,
     headers,
-    contentType: valueOf("content-type", fields) ?? "",
+    contentType,
     contentLength: length === undefined ? undefined : Number(length),
     requestId: valueOf("x-request-id", fields),
     body,

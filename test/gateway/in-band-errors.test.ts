@@ -61,6 +61,24 @@ test("an event that was cut in the middle is closed before the error follows", a
   assert.equal(await reader.rest(), `\n\ndata: ${JSON.stringify({ error })}\n\n`);
 });
 
+test("a stream that was to have a length ends with an error event all the same", async (t) => {
+  let cut = (): void => {};
+  const openai = await fakeOpenAI(t, (res) => {
+    res.writeHead(200, { "content-type": "text/event-stream", "content-length": 1_000 });
+    res.write("data: {}\n\n");
+    cut = () => void res.destroy();
+  });
+  const { url } = await startGateway(t, openai.baseUrl);
+  const response = await post(`${url}/v1/chat/completions`, { stream: true });
+  const reader = readStream(response);
+  await reader.next();
+
+  cut();
+
+  assert.equal(await reader.rest(), `data: ${JSON.stringify({ error })}\n\n`);
+  assert.equal(response.headers.get("content-length"), null);
+});
+
 test("an event of which only the name came is overruled by the error", async (t) => {
   let cut = (): void => {};
   const openai = await fakeOpenAI(t, (res) => {
