@@ -28,14 +28,22 @@ export function createFetchAttempt(
     const { method, target, headers, body, cancellation, tell } = call;
     const dispatcher = agent?.dispatcher;
     const payload = body?.();
-    if (dispatcher === undefined) tell("sent"); // Nobody will.
+    // Where no agent tells when it sends, whoever takes a small body does; of others nobody will.
+    const sent = (): void => {
+      if (dispatcher === undefined) tell("sent");
+    };
+    if (!(payload instanceof Uint8Array)) sent();
     const init: RequestInit = {
       method,
       headers: toUpstreamHeaders(headers, fixed),
       signal: cancellation.signal,
       // Following would hand the key to wherever the answer points.
       redirect: "manual",
-      ...(payload !== undefined && { body: toIterable(payload), duplex: "half", ...UNCLONED }),
+      ...(payload !== undefined && {
+        body: toIterable(payload, sent),
+        duplex: "half",
+        ...UNCLONED,
+      }),
       ...(dispatcher !== undefined && { dispatcher: telling(dispatcher, tell) }),
     };
     try {
@@ -56,11 +64,15 @@ const DECODED = new Set(["gzip", "x-gzip", "deflate", "br"]);
 if (Number.parseInt(process.versions["undici"] ?? "0", 10) >= 7) DECODED.add("zstd");
 
 /** Bytes fetch could send again, and would after a 421 (Misdirected Request) without a word. */
-function toIterable(payload: Payload): AsyncIterable<Uint8Array> {
-  return payload instanceof Uint8Array ? once(payload) : payload;
+function toIterable(payload: Payload, taken: () => void): AsyncIterable<Uint8Array> {
+  return payload instanceof Uint8Array ? once(payload, taken) : payload;
 }
 
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+async function* once(
+  bytes: Uint8Array,
+  taken: () => void,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  taken();
   yield bytes;
 }
 

@@ -247,6 +247,29 @@ test("a caller that aborts every stream half-way pays for what it received", asy
   assert.equal(store.open, 0);
 });
 
+test("a client that leaves while an embedder's fetch still connects pays nothing", async (t) => {
+  const { record, store } = recordingStore();
+  let called = (): void => {};
+  const calling = new Promise<void>((resolve) => (called = resolve));
+  const connecting = (_: URL, { signal }: RequestInit): Promise<Response> => {
+    called();
+    return new Promise((_, reject) => {
+      signal?.addEventListener("abort", () => reject(signal.reason));
+    });
+  };
+  const parts = { store, fetch: connecting };
+  const gateway = await startGateway(t, "http://x", settings({ budget: "1/day" }), parts);
+  const controller = new AbortController();
+  const call = ask(gateway.url, {}, { signal: controller.signal }).catch(() => {});
+  await calling;
+
+  controller.abort();
+  await call;
+  await gateway.reported();
+
+  assert.deepEqual([record.entries.length, record.spentMicroUsd, store.open], [1, 0, 0]);
+});
+
 test("a client that leaves before there is anything pays for what was written meanwhile", async (t) => {
   const clock = new ManualClock();
   const openai = await fakeOpenAI(t, () => {});
