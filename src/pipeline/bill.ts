@@ -79,9 +79,9 @@ export class Bill {
   open(reply: Reply): Reply {
     this.#reply = reply;
     this.#watch(reply);
-    if (this.headers.length === 0 && this.#hider === undefined) return reply;
+    if (this.headers.length === 0) return reply;
     const { headers } = reply;
-    return { ...reply, headers: headers.filter((_, at) => !this.#isOurs(headers[at - (at % 2)])) };
+    return { ...reply, headers: headers.filter((_, at) => !isLimit(headers[at - (at % 2)])) };
   }
 
   /** @returns what the client gets of it. */
@@ -136,16 +136,10 @@ export class Bill {
   #watch(reply: Reply): void {
     const { parameters, hidesUsage } = this.#parts;
     // What failed costs nothing.
-    if (parameters === undefined || reply.status >= 400) return;
+    if (parameters === undefined || reply.status >= 400 || reply.coded) return;
     this.#meter = new Meter(reply);
     this.#streams = isEventStream(reply);
     if (hidesUsage && this.#streams) this.#hider = new UsageHider();
-  }
-
-  /** OpenAI speaks of the operator's account, and of a stream with its usage. */
-  #isOurs(name = ""): boolean {
-    if (name === "content-length") return this.#hider !== undefined;
-    return this.headers.length > 0 && name.startsWith("x-ratelimit-");
   }
 
   #settle(error: GatewayError | undefined, given: number | undefined): Promise<void> {
@@ -223,7 +217,8 @@ export class Bill {
   #estimate({ output }: Parameters, model: string | undefined): Total {
     const { prices, demand = NOTHING_ASKED } = this.#parts;
     const most = this.#sizes(output);
-    const outputTokens = output === "text" ? this.#written(most) : most.outputTokens;
+    const readable = output === "text" && this.#reply?.coded !== true;
+    const outputTokens = readable ? this.#written(most) : most.outputTokens;
     const price = prices.find(model) ?? prices.find(demand.model);
     const cost = price && worstCostMicroUsd(price, { ...most, outputTokens }, demand.serviceTier);
     const { inputTokens, audioMs = 0 } = most;
@@ -247,4 +242,9 @@ export class Bill {
     const { limits, assumedOutputTokens } = caller.policy;
     return toSizes(NOTHING_ASKED, output, body?.bytes, limits.maxOutputTokens, assumedOutputTokens);
   }
+}
+
+/** OpenAI's, which are of the operator's account. */
+function isLimit(name = ""): boolean {
+  return name.startsWith("x-ratelimit-");
 }

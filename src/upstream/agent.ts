@@ -65,12 +65,13 @@ export class Agent {
   }
 
   /**
-   * Whether a call failed as our dispatcher does not fit this runtime, which is so where somebody
-   * has put an undici of another major into its slot. It was not sent, and no other will be so.
+   * Whether a call by our dispatcher failed as that does not fit this runtime, which is so where
+   * somebody has put an undici of another major into its slot. It was not sent; no other is so.
    */
   isRefusedBy(error: unknown): boolean {
+    if (!isMisfit(error)) return false;
     const dispatcher = this.#made?.dispatcher;
-    if (dispatcher === undefined || !isMisfit(error)) return false;
+    if (dispatcher === undefined) return true; // Another call was the first.
     dispatcher.destroy().catch(() => {});
     this.#made = { dispatcher: undefined };
     this.#warn(UNUSABLE);

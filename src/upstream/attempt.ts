@@ -29,6 +29,8 @@ export interface Reply {
   /** Name and value by turns, safe to write. */
   readonly headers: readonly string[];
   readonly contentType: string;
+  /** In a content coding that is not undone: what it says is not known. */
+  readonly coded: boolean;
   /** Of the bytes as they come here; nothing where nobody said. */
   readonly contentLength: number | undefined;
   /** OpenAI's own id of the call. */

@@ -1,11 +1,12 @@
-// One call to one upstream by the runtime's own undici, one layer below fetch: no decoding, no web
-// streams, a fraction of the time.
+// One call to one upstream by the runtime's own undici, one layer below fetch: no web streams, a
+// fraction of the time.
 import type { UpstreamConfig } from "../config/config.ts";
 import { GatewayError } from "../errors.ts";
 import type { Agent } from "./agent.ts";
+import { decode, toCodings } from "./content-coding.ts";
 import { toUrl, type ApiCall, type Attempt, type Outcome } from "./attempt.ts";
 import { toFailure } from "./failure.ts";
-import { fixedHeaders, toReply, toUpstreamHeaders } from "./headers.ts";
+import { fixedHeaders, toReply, toUpstreamHeaders, valueOf } from "./headers.ts";
 import { ReplyBody } from "./reply-body.ts";
 
 /** @param byFetch instead, where the runtime has no such agent, or one that we do not know. */
@@ -96,8 +97,13 @@ class Handler {
     this.#call.tell("answered");
     if (this.#call.body !== undefined && REDIRECTS.has(status)) return this.#refuse();
     this.#body = new ReplyBody(resume, () => this.#cancel(NOT_WANTED));
-    if (BODILESS.has(status) || this.#call.method === "HEAD") this.#body.end();
-    this.#resolve({ kind: "reply", reply: toReply(status, toFields(raw), this.#body) });
+    const fields = toFields(raw);
+    const bodiless = BODILESS.has(status) || this.#call.method === "HEAD";
+    if (bodiless) this.#body.end();
+    const codings = bodiless ? [] : toCodings(valueOf("content-encoding", fields));
+    const content = decode(this.#body, codings);
+    const reply = toReply(status, fields, content ?? this.#body, content !== undefined);
+    this.#resolve({ kind: "reply", reply });
   }
 
   /** @returns whether there may be more. */

@@ -3,6 +3,7 @@ import type { Cancellation } from "../cancellation.ts";
 import type { UpstreamConfig } from "../config/config.ts";
 import type { Agent } from "./agent.ts";
 import type { Payload } from "../http/splice.ts";
+import { toCodings } from "./content-coding.ts";
 import { toUrl, type Attempt, type Reply } from "./attempt.ts";
 import { toFailure } from "./failure.ts";
 import { fixedHeaders, toReply, toUpstreamHeaders } from "./headers.ts";
@@ -51,7 +52,7 @@ export function createFetchAttempt(
       return { kind: "reply", reply: readResponse(response, cancellation) };
     } catch (error) {
       cancellation.throwIfCancelled();
-      if (agent?.isRefusedBy(error) === true) return attempt(call);
+      if (dispatcher !== undefined && agent?.isRefusedBy(error) === true) return attempt(call);
       const failure = toFailure(error);
       return { kind: failure.reached ? "failed" : "unreached", error: failure.error };
     }
@@ -81,9 +82,10 @@ export function readResponse(
   { status, headers, body }: Response,
   cancellation: Cancellation,
 ): Reply {
-  const codings = headers.get("content-encoding")?.toLowerCase().split(",") ?? [""];
+  const codings = toCodings(headers.get("content-encoding") ?? undefined);
   // All or nothing: one coding that fetch does not know, and it undoes none of them.
-  const undone = body !== null && codings.every((coding) => DECODED.has(coding.trim()));
+  const known = codings.length > 0 && codings.every((coding) => DECODED.has(coding));
+  const undone = body !== null && known;
   const pieces = body === null ? NOTHING : toPieces(body, cancellation);
   return toReply(status, [...headers].flat(), pieces, undone);
 }

@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { UpstreamConfig } from "../config/config.ts";
 import { hasBody, hopByHop, isWritable } from "../http/headers.ts";
 import { isEventStream, type Reply } from "./attempt.ts";
+import { toCodings } from "./content-coding.ts";
 
 const UP = new Set([
   "content-type",
@@ -94,6 +95,7 @@ export function toReply(
     status,
     headers,
     contentType,
+    coded: !undone && toCodings(valueOf("content-encoding", fields)).length > 0,
     contentLength: length === undefined ? undefined : Number(length),
     requestId: valueOf("x-request-id", fields),
     body,
@@ -114,7 +116,7 @@ function passesDown(name: string): boolean {
   return passes;
 }
 
-function valueOf(name: string, fields: readonly string[]): string | undefined {
+export function valueOf(name: string, fields: readonly string[]): string | undefined {
   for (let at = 0; at < fields.length; at += 2) if (fields[at] === name) return fields[at + 1];
   return undefined;
 }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { test, type TestContext } from "node:test";
 import { fakeOpenAI } from "../helpers/fake-openai.ts";
+import { changed, recordingStore } from "../helpers/recorder.ts";
 import { startGateway } from "../helpers/start-gateway.ts";
 
 const SLOTS = ["undici.globalDispatcher.1", "undici.globalDispatcher.2"].map((each) =>
@@ -23,21 +24,36 @@ function replaceAgent(t: TestContext, name: string): void {
   setGlobalDispatcher(new Agent());
 }
 
+/** What the first so many callers get resolves at once, when all of them have called. */
+function gathering(count: number): () => Promise<void> {
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return () => {
+    if (--count === 0) open();
+    return opened;
+  };
+}
+
 for (const name of MAJORS) {
   for (const transport of ["fetch", "direct"] as const) {
     test(`${name} in the place of Node's own: calls by ${transport} get through`, async (t) => {
       const { baseUrl } = await fakeOpenAI(t, (res) => void res.end(`{"object":"list"}`));
       replaceAgent(t, name);
       const upstreams = [{ baseUrl, apiKey: "sk-test-0123456789", transport }];
-      const { url, log } = await startGateway(t, baseUrl, { upstreams });
+      const policies = { default: { requestsPerMinute: 100 } };
+      const { store: inner } = recordingStore();
+      const together = gathering(3);
+      const store = changed(inner, { admit: (claim) => together().then(() => inner.admit(claim)) });
+      const settings = { upstreams, policies };
+      const { url, log } = await startGateway(t, baseUrl, settings, { store });
 
       const call = async (): Promise<readonly [number, string]> => {
         const response = await fetch(`${url}/v1/chat/completions`, { method: "POST", body: "{}" });
         return [response.status, await response.text()];
       };
 
-      const answers = [await call(), await call()];
-      assert.deepEqual(answers, Array(2).fill([200, `{"object":"list"}`]));
+      const answers = [...(await Promise.all([call(), call(), call()])), await call()];
+      assert.deepEqual(answers, Array(4).fill([200, `{"object":"list"}`]));
       const warnings = log.filter(({ level }) => level === "warn").map(({ message }) => message);
       const misfits = node < 26 && name === "undici8" ? 1 : 0;
       assert.equal(warnings.filter((each) => each.includes("fetch agent")).length, misfits);

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { deafPort } from "../helpers/deaf-port.ts";
 import { fakeOpenAI, type Script } from "../helpers/fake-openai.ts";
 import { ManualClock } from "../helpers/manual-clock.ts";
@@ -424,6 +425,33 @@ test("an answer that breaks off before its client has any of it costs nothing, a
   assert.deepEqual([entry?.status, entry?.costMicroUsd, entry?.error], [500, 0, "upstream_reset"]);
   assert.equal(store.open, 0);
 });
+
+for (const [coding, encode, costMicroUsd] of [
+  ["gzip", gzipSync, 3_000],
+  ["compress", (text: string) => Buffer.from(text), CENT], // Nobody knows what it says.
+] as const) {
+  for (const type of ["application/json", "text/event-stream"]) {
+    test(`an answer of ${type} in ${coding} costs what it says, or all that was set aside`, async (t) => {
+      const said = JSON.stringify({ model: "penny", choices: [], usage: chatUsage(5, 300) });
+      const text = type === "application/json" ? said : `data: ${said}\n\ndata: [DONE]\n\n`;
+      const openai = await fakeOpenAI(t, async (res, { body }) => {
+        await body;
+        res.writeHead(200, { "content-type": type, "content-encoding": coding });
+        res.end(encode(text));
+      });
+      const { record, store } = recordingStore();
+      const { url } = await startGateway(t, openai.baseUrl, settings({ budget: "1/day" }), {
+        store,
+      });
+
+      const response = await ask(url, { stream: type !== "application/json" });
+      await response.arrayBuffer();
+
+      assert.equal(response.status, 200);
+      assert.deepEqual([record.spentMicroUsd, store.open], [costMicroUsd, 0]);
+    });
+  }
+}
 
 for (const [name, settle] of [
   ["hangs", () => new Promise<void>(() => {})],

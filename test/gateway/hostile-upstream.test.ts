@@ -9,7 +9,7 @@ import { checkAnswer } from "../helpers/attack.ts";
 import { fakeOpenAI, portOf } from "../helpers/fake-openai.ts";
 import { sendRaw, type RawAnswer } from "../helpers/raw-client.ts";
 import { post } from "../helpers/read-stream.ts";
-import { startGateway, TRANSPORT } from "../helpers/start-gateway.ts";
+import { startGateway } from "../helpers/start-gateway.ts";
 
 type Play = (socket: Socket, head: string) => void;
 
@@ -420,40 +420,38 @@ function coded(coding: string, body: Buffer): Buffer {
 
 const PLAIN = "an ordinary answer, long enough to be worth it ".repeat(20);
 
-/** fetch undoes what it knows, and nobody can keep it from that; by the other transport all passes. */
-function passed(coding: string, body: Buffer) {
-  const expected = TRANSPORT === "fetch" ? { coding: undefined, body: PLAIN } : { coding, body };
+function undone(coding: string, body: Buffer) {
   return {
     bytes: coded(coding, body),
     status: 200,
-    body: expected.body,
-    headers: { "content-encoding": expected.coding },
+    body: PLAIN,
+    headers: { "content-encoding": undefined },
   };
 }
 
 replies("a content coding that nobody asked for is undone or named", [
-  { name: "gzip", ...passed("gzip", gzipSync(PLAIN)) },
-  { name: "gzip in capitals", ...passed("GZIP", gzipSync(PLAIN)) },
-  { name: "x-gzip", ...passed("x-gzip", gzipSync(PLAIN)) },
-  { name: "br", ...passed("br", brotliCompressSync(PLAIN)) },
-  { name: "deflate", ...passed("deflate", deflateSync(PLAIN)) },
-  { name: "gzip twice", ...passed("gzip, gzip", gzipSync(gzipSync(PLAIN))) },
+  { name: "gzip", ...undone("gzip", gzipSync(PLAIN)) },
+  { name: "gzip in capitals", ...undone("GZIP", gzipSync(PLAIN)) },
+  { name: "x-gzip", ...undone("x-gzip", gzipSync(PLAIN)) },
+  { name: "br", ...undone("br", brotliCompressSync(PLAIN)) },
+  { name: "deflate", ...undone("deflate", deflateSync(PLAIN)) },
+  { name: "gzip twice", ...undone("gzip, gzip", gzipSync(gzipSync(PLAIN))) },
   {
-    name: "one that fetch does not know",
+    name: "one that nobody knows",
     bytes: coded("compress", Buffer.from("raw")),
     status: 200,
     body: "raw",
     headers: { "content-encoding": "compress", "content-length": "3" },
   },
   {
-    name: "one that fetch does not know over gzip",
+    name: "one that nobody knows over gzip",
     bytes: coded("gzip, own", gzipSync(PLAIN)),
     status: 200,
     body: gzipSync(PLAIN),
     headers: { "content-encoding": "gzip, own" },
   },
   {
-    name: "gzip over one that fetch does not know",
+    name: "gzip over one that nobody knows",
     bytes: coded("own, gzip", gzipSync(PLAIN)),
     status: 200,
     body: gzipSync(PLAIN),
@@ -463,12 +461,12 @@ replies("a content coding that nobody asked for is undone or named", [
   {
     name: "gzip that is no gzip",
     bytes: coded("gzip", Buffer.from("plain")),
-    status: TRANSPORT === "fetch" ? 500 : 200,
+    status: 500,
   },
   {
     name: "gzip that breaks off",
     bytes: coded("gzip", gzipSync(PLAIN).subarray(0, 30)),
-    status: 200,
+    status: [200, 500],
   },
   {
     name: "six layers",

@@ -22,6 +22,7 @@ function answer(status: number): Outcome {
     status,
     headers: [],
     contentType: "",
+    coded: false,
     contentLength: undefined,
     requestId: undefined,
     body: nothing,
