@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { test, type TestContext } from "node:test";
 import { Agent, createDispatcher } from "../../src/upstream/agent.ts";
-import { telling } from "../../src/upstream/telling.ts";
+import { Wire } from "../../src/upstream/wire.ts";
 import { fakeOpenAI, portOf } from "../helpers/fake-openai.ts";
 import { startGateway } from "../helpers/start-gateway.ts";
 
@@ -174,7 +174,7 @@ for (const body of [undefined, "a body"]) {
     const moments: string[] = [];
     const own = agentFor(t, host).dispatcher;
     assert.ok(own !== undefined, "this runtime has no agent");
-    const dispatcher = telling(own, (moment) => moments.push(moment));
+    const { dispatcher } = new Wire(own, (moment) => moments.push(moment));
 
     const asked = body === undefined ? {} : { method: "POST", body };
     const response = await fetch(url, { ...asked, dispatcher });
