@@ -53,11 +53,11 @@ export class JsonRules implements JsonVisitor {
   }
 
   value(value: JsonValue): void {
-    const { path, ...member } = value;
+    const { path } = value;
     const [first = ""] = path;
     if (first === "metadata" || path.some((step) => SCHEMAS.has(step))) return;
-    if (path.length === 1) this.#members.set(first, member);
-    if (path.length > 1 || first === "models") this.#checkNestedModel(path, member);
+    if (path.length === 1) this.#members.set(first, value);
+    if (path.length > 1 || first === "models") this.#checkNestedModel(path, value);
     this.#tools?.value(value);
     this.#stored?.value(value);
   }

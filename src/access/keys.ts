@@ -1,5 +1,5 @@
 // API keys: random, long-lived, known here by their SHA-256 alone.
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { hash, randomBytes, timingSafeEqual } from "node:crypto";
 import type { KeyConfig } from "../config/access.ts";
 import { toDigest, toMoment } from "../config/parse-access.ts";
 
@@ -35,7 +35,7 @@ export function createKeyRing(keys: readonly KeyConfig[]): FindKey {
     ring.set(place, [...(ring.get(place) ?? []), { name, policy, digest, expiresAt }]);
   }
   return (key, nowMs) => {
-    const digest = createHash("sha256").update(key).digest();
+    const digest = hash("sha256", key, "buffer");
     const entries = ring.get(digest.readUInt32BE()) ?? [];
     const entry = entries.find((candidate) => timingSafeEqual(candidate.digest, digest));
     return entry !== undefined && nowMs < entry.expiresAt ? entry : undefined;

@@ -21,6 +21,8 @@ export interface Policy {
   readonly assumedOutputTokens: number;
   /** Whether tokens or money are counted, whoever's: then bodies are looked into. */
   readonly metered: boolean;
+  /** Whether bodies are looked into for what they ask, too. */
+  readonly ruled: boolean;
   /** The rules that look into bodies, as the settings call them. */
   readonly bodyRules: readonly string[];
   /** The same policy, narrowed further. */
@@ -46,11 +48,13 @@ function stack(
   const allowsModel = (model: string): boolean =>
     models.every((names) => names.some((glob) => matches(glob, model)));
   const counted = countedOf([limits, fixed.shared, fixed.perAddress]);
+  const rules = rulesOf(limits);
   return {
     ...fixed,
     limits,
     metered: counted.length > 0,
-    bodyRules: [...rulesOf(limits), ...counted],
+    ruled: rules.length > 0,
+    bodyRules: [...rules, ...counted],
     models: models.length === 0 ? undefined : models,
     allows: (asked) => endpoints.every((opens) => opens(asked)),
     allowsModel,

@@ -58,12 +58,13 @@ export function checkRequestHeaders(req: IncomingMessage): void {
   if (rawHeaders.length >= 2 * FIELD_LIMIT) {
     throw new GatewayError("headers_too_large", `Send fewer than ${FIELD_LIMIT} header fields.`);
   }
-  const seen = new Set<string>();
+  const seen: string[] = [];
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index]?.toLowerCase() ?? "";
     if (!SINGLE.has(name)) continue;
-    if (seen.has(name)) throw new GatewayError("invalid_request", `Send one ${name} header only.`);
-    seen.add(name);
+    if (seen.includes(name))
+      throw new GatewayError("invalid_request", `Send one ${name} header only.`);
+    seen.push(name);
   }
   checkFraming(headers);
   if (hasBody(headers) && (method === "GET" || method === "HEAD")) {

@@ -13,7 +13,7 @@ export class JsonMembers {
 
   constructor(names: ReadonlySet<string>) {
     this.#names = names;
-    this.#folded = new Set([...names].map((name) => name.toLowerCase()));
+    this.#folded = fold(names);
   }
 
   /** @throws GatewayError 400 for one that is there twice, or that some take for another. */
@@ -56,6 +56,15 @@ export class JsonMembers {
     }
     throw wrongValue(name, "has to be a plain text");
   }
+}
+
+/** Of sets that stay, which most are. */
+const folded = new WeakMap<ReadonlySet<string>, ReadonlySet<string>>();
+
+function fold(names: ReadonlySet<string>): ReadonlySet<string> {
+  const found = folded.get(names) ?? new Set([...names].map((name) => name.toLowerCase()));
+  folded.set(names, found);
+  return found;
 }
 
 /** What two readers could read in two ways, or none can. */

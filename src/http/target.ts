@@ -27,7 +27,7 @@ export function parseTarget(target: string): Target | undefined {
   const path = mark < 0 ? relative : relative.slice(0, mark);
   const search = mark < 0 ? "" : relative.slice(mark);
   if (!PATH.test(path) || AMBIGUOUS.test(path) || !SEARCH.test(search)) return undefined;
-  return isUtf8(path) ? { path, search } : undefined;
+  return !path.includes("%") || isUtf8(path) ? { path, search } : undefined;
 }
 
 /** Lenient decoders read `%c0%af` as a slash (RFC 3629 §10). */

@@ -293,6 +293,8 @@ interface Branch {
   readonly literals: Map<string, Branch>;
   parameter?: Branch;
   readonly operations: Map<string, Operation>;
+  /** The keys of those. */
+  readonly methods: string[];
 }
 
 const ROOT = plant();
@@ -309,7 +311,7 @@ export interface Asked {
 export function findOperation(method: string, path: string): Asked {
   const branch = walk(ROOT, path.slice(1).split("/"), 0);
   const operation = branch?.operations.get(method === "HEAD" ? "GET" : method);
-  return { method, path, operation, methods: [...(branch?.operations.keys() ?? [])] };
+  return { method, path, operation, methods: branch?.methods ?? [] };
 }
 
 const ADMINISTRATIVE =
@@ -361,8 +363,9 @@ function grow(root: Branch, operation: Operation): void {
     }
   }
   branch.operations.set(operation.method, operation);
+  branch.methods.push(operation.method);
 }
 
 function createBranch(): Branch {
-  return { literals: new Map(), operations: new Map() };
+  return { literals: new Map(), operations: new Map(), methods: [] };
 }

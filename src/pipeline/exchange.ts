@@ -1,5 +1,4 @@
 // Everything learned of one request, filled on the way and reported once. Nobody branches on it.
-import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Caller } from "../access/caller.ts";
 import { sentCredentials } from "../access/credential.ts";
@@ -8,7 +7,7 @@ import type { GatewayError } from "../errors.ts";
 import type { Asked } from "../openai/endpoints.ts";
 import type { RouteClass } from "../telemetry/call-report.ts";
 import { redact } from "../telemetry/log.ts";
-import { parseTraceparent, type TraceContext } from "../telemetry/trace-context.ts";
+import { createTraceId, parseTraceparent, type TraceContext } from "../telemetry/trace-context.ts";
 import { isEventStream, type Moment, type Reply } from "../upstream/attempt.ts";
 import type { Total } from "./bill.ts";
 
@@ -55,7 +54,7 @@ export interface Exchange {
 export function createExchange({ method = "", headers }: IncomingMessage, clock: Clock): Exchange {
   const startedAt = clock.elapsed();
   return {
-    id: `gw_${randomUUID().replaceAll("-", "")}`,
+    id: `gw_${createTraceId()}`,
     startedAt,
     method,
     routeClass: "none",

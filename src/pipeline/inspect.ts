@@ -47,9 +47,9 @@ export async function inspect(
 ): Promise<Outgoing | undefined> {
   if (parameters === undefined) return body && pristine(body);
   const counted = caller.policy.metered && !parameters.free;
-  const json = new JsonRules(caller, parameters);
+  const json = caller.policy.ruled ? new JsonRules(caller, parameters) : undefined;
   const needsForm = counted || new FormRules(caller, parameters).names.size > 0;
-  const needsJson = counted || json.names.size > 0;
+  const needsJson = counted || (json !== undefined && json.names.size > 0);
   if (!needsJson && !needsForm) return body && pristine(body);
   if (body === undefined) {
     throw new GatewayError("invalid_request", "Send a body: your access is held to what is in it.");
@@ -57,7 +57,8 @@ export async function inspect(
 
   if (toFormat(headers, parameters.formats) === "json") {
     if (!needsJson) return pristine(body);
-    return inspectJson(body, json, counted ? new JsonDemand(parameters) : undefined);
+    const demand = counted ? new JsonDemand(parameters) : undefined;
+    return inspectJson(body, json, demand);
   }
   if (!needsForm) return pristine(body);
   return inspectForm(body, { caller, parameters, counted }, headers, refuse);
@@ -71,13 +72,9 @@ function changed(
   pass: () => Payload,
   edits: readonly Edit[],
   demand: Demand | undefined,
+  hidesUsage = false,
 ): Outgoing {
-  return {
-    pass: () => splice(pass(), edits),
-    growthBytes: growthOf(edits),
-    demand,
-    hidesUsage: false,
-  };
+  return { pass: () => splice(pass(), edits), growthBytes: growthOf(edits), demand, hidesUsage };
 }
 
 function toFormat(headers: IncomingHttpHeaders, formats: Parameters["formats"]): "json" | "form" {
@@ -94,28 +91,28 @@ function toFormat(headers: IncomingHttpHeaders, formats: Parameters["formats"]):
 
 async function inspectJson(
   body: RequestBody,
-  rules: JsonRules,
+  rules: JsonRules | undefined,
   demand: JsonDemand | undefined,
 ): Promise<Outgoing> {
-  const scanner = new JsonScanner(both(rules, demand));
+  const scanner = new JsonScanner(together([rules, demand].filter((each) => each !== undefined)));
   const whole = body.whole();
   if (whole !== undefined) scanner.push(whole);
   else for await (const chunk of body.look()) scanner.push(chunk);
   const root = scanner.end();
-  const edits = rules.end(root);
+  const edits = rules?.end(root) ?? [];
   const usage = demand?.askForUsage(root);
-  const outgoing = changed(() => body.payload(), usage ? [...edits, usage] : edits, demand?.end());
-  return { ...outgoing, hidesUsage: usage !== undefined };
+  const all = usage === undefined ? edits : [...edits, usage];
+  return changed(() => body.payload(), all, demand?.end(), usage !== undefined);
 }
 
-function both(one: JsonVisitor, other: JsonVisitor | undefined): JsonVisitor {
-  if (other === undefined) return one;
-  if (one.names.size === 0) return other;
-  const visitors = [one, other];
+function together(all: readonly JsonVisitor[]): JsonVisitor {
+  const visitors = all.filter(({ names }) => names.size > 0);
+  const [one] = visitors;
+  if (one !== undefined && visitors.length === 1) return one;
   const wanting = (path: readonly string[]): readonly JsonVisitor[] =>
     visitors.filter(({ names }) => names.has(nameOf(path)));
   return {
-    names: new Set([...one.names, ...other.names]),
+    names: new Set(visitors.flatMap(({ names }) => [...names])),
     member: (name) => visitors.forEach((visitor) => visitor.member(name)),
     value: (value: JsonValue) => wanting(value.path).forEach((visitor) => visitor.value(value)),
     empty: (path) => wanting(path).forEach((visitor) => visitor.empty?.(path)),

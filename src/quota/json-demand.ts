@@ -39,7 +39,8 @@ export class JsonDemand implements JsonVisitor {
     this.#members.meet(name);
   }
 
-  value({ path, ...member }: JsonValue): void {
+  value(member: JsonValue): void {
+    const { path } = member;
     const [first = "", second] = path;
     if (path.length === 1) this.#members.set(first, member);
     else if (path.length > 2 || first === "input") this.#weigh(nameOf(path), member);

@@ -121,6 +121,11 @@ export class LiveFeed {
 function toShown(call: CallReport): CallReport {
   const { model, pricedModel, attempts, status, caller, reason } = call;
   const real = pricedModel !== undefined || (attempts > 0 && status < 400);
+  const fits =
+    (model?.length ?? 0) <= MODEL_CHARACTERS &&
+    (caller?.length ?? 0) <= CALLER_CHARACTERS &&
+    (reason?.length ?? 0) <= REASON_CHARACTERS;
+  if (real && fits) return call;
   return {
     ...call,
     model: real ? clip(model, MODEL_CHARACTERS) : undefined,
