@@ -21,6 +21,8 @@ import { HAS_WRK } from "./wrk.mjs";
 /** At most, of what takes long and differs little from one round to the next. */
 const FOOTPRINT_ROUNDS = 3;
 const SCALING_ROUNDS = 2;
+/** What the calls have not warmed up yet. */
+const EVENT_WARM_UP_ROUNDS = 2;
 const NO_PROXY = { name: "none", label: "no proxy", headers: {} };
 const options = readOptions(NAMES);
 const { programs, missing } = findPrograms(options.chosen);
@@ -46,15 +48,20 @@ async function compareRunning() {
   const running = [];
   for (const program of programs) running.push(await start(program, upstreamPort));
   if (HAS_WRK) {
-    const warmUp = (program) => measureCalls(program, { seconds: options.warmUpSeconds });
-    for (const program of running) await warmUp(program);
+    await warmUp(options.warmUpRounds, running, measureCalls);
     const withNone = [...running, { ...NO_PROXY, port: upstreamPort }];
     await takeTurns("small calls", rounds, withNone, measureCalls);
   }
-  for (const program of running) await measureEvents(program, tools);
+  await warmUp(EVENT_WARM_UP_ROUNDS, running, measureEvents);
   await takeTurns("events", rounds, running, measureEvents);
   await takeTurns("first byte", rounds, running, measureFirstByte);
   for (const { stop } of running) await stop();
+}
+
+async function warmUp(rounds, programs, measure) {
+  for (let round = 1; round <= rounds; round++) {
+    for (const program of programs) await measure(program, tools);
+  }
 }
 
 async function scale() {

@@ -46,8 +46,10 @@ function toOptions(names, help) {
     rounds: toCount("rounds", values.rounds ?? (values.quick ? "1" : "5")),
     seconds: toCount("seconds", values.seconds ?? (values.quick ? "1" : "2")),
     quick: values.quick,
-    // V8 optimises what it has seen a few ten thousand times: cold, all but the smallest are slow.
-    warmUpSeconds: values.quick ? 1 : 15,
+    // V8 optimises what it has seen a few ten thousand times, and again when it sees the first
+    // calls that break off, as they do at the end of a turn: before that, all but the smallest are
+    // slow.
+    warmUpRounds: values.quick ? 1 : 8,
     picture:
       values.picture ??
       (isWhole ? fileURLToPath(new URL("compare.svg", import.meta.url)) : undefined),

@@ -21,10 +21,10 @@ export function levels({ quick }) {
 
 /** One turn, on a process of its own. @returns figures by number of streams */
 export async function measureScaling(program, tools) {
-  const { seconds, warmUpSeconds, upstreamPort, readers } = tools;
+  const { seconds, warmUpRounds, upstreamPort, readers } = tools;
   const running = await start(program, upstreamPort);
   const { port, headers, pid } = running;
-  await smallCalls(running, CONNECTIONS, warmUpSeconds);
+  await smallCalls(running, CONNECTIONS, warmUpRounds * seconds);
   const figures = new Map();
   let opened = 0;
   for (const streams of levels(tools)) {
