@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 const HELP = `node test/bench/compare.mjs [options]
 
   --rounds N      how many rounds; the figures are medians of them (5)
-  --seconds N     how long one turn of a program takes (2)
+  --seconds N     how long a program is measured in one turn (2)
   --only A,B      these programs alone: NAMES
   --quick         one short round with few streams, to see that all works; no picture
   --picture FILE  where the picture goes (test/bench/compare.svg, of a whole run alone)
@@ -49,7 +49,7 @@ function toOptions(names, help) {
     // V8 optimises what it has seen a few ten thousand times, and again when it sees the first
     // calls that break off, as they do at the end of a turn: before that, all but the smallest are
     // slow.
-    warmUpRounds: values.quick ? 1 : 8,
+    warmUpRounds: values.quick ? 1 : 4,
     picture:
       values.picture ??
       (isWhole ? fileURLToPath(new URL("compare.svg", import.meta.url)) : undefined),

@@ -24,7 +24,7 @@ export async function measureScaling(program, tools) {
   const { seconds, warmUpRounds, upstreamPort, readers } = tools;
   const running = await start(program, upstreamPort);
   const { port, headers, pid } = running;
-  await smallCalls(running, CONNECTIONS, warmUpRounds * seconds);
+  await smallCalls(running, CONNECTIONS, 2 * warmUpRounds * seconds);
   const figures = new Map();
   let opened = 0;
   for (const streams of levels(tools)) {
