@@ -60,12 +60,15 @@ interface Drawn {
 }
 
 const DRAW = `async () => {${IN_PAGE}
+  const names = (id) => rows(id).map((row) => row.querySelector(".name").textContent);
   await until(() => $("state").textContent === "Live" && rows("calls").length >= 5);
-  await until(() => rows("callers").length > 0 && rows("model-table").length > 0);
+  // The page may come between the first calls of the two, and hear of limits after that.
+  await until(() => names("callers").length >= 2 && names("model-table").length >= 2);
+  await until(() => $("callers").textContent.includes("requests/min"));
   await until(() => /[1-9]/.test(document.querySelector(".tile .note").textContent));
+  await until(() => $("chart").querySelector(".fill"));
   $("settings-box").open = true;
   await until(() => rows("settings").length > 5);
-  const names = (id) => rows(id).map((row) => row.querySelector(".name").textContent);
   const asked = performance.getEntriesByType("resource").map(({ name }) => new URL(name).origin);
   return {
     address: location.href,
@@ -107,7 +110,8 @@ const SHOW_HOSTILE = `async () => {${IN_PAGE}
   for (const id of ["callers", "model-table", "calls", "legend"]) {
     const isHostile = ({ textContent }) => textContent.includes("<");
     const find = () => [...$(id).querySelectorAll(".name")].find(isHostile);
-    names.push(await until(find));
+    const { textContent, title } = await until(find);
+    names.push({ textContent, title });
   }
   for (const tile of document.querySelectorAll(".tile")) {
     tile.click();
