@@ -41,9 +41,8 @@ export class EventSplitter {
     return this.#held.length;
   }
 
-  /** The events that are whole with this chunk, in order. */
-  push(chunk: Uint8Array): readonly EventBytes[] {
-    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  /** @returns the events that are whole with this chunk, in order. */
+  push(bytes: Buffer): readonly EventBytes[] {
     const events: EventBytes[] = [];
     let start = 0;
     let lf = -1;
@@ -70,7 +69,7 @@ export class EventSplitter {
         }
       }
       if (this.#blank) {
-        this.#end(bytes.subarray(start, end), events);
+        this.#end(cut(bytes, start, end), events);
         start = end;
       }
       this.#blank = true;
@@ -108,6 +107,11 @@ export class EventSplitter {
     events.push({ bytes: piece, whole: false, last: false });
     this.#over = true;
   }
+}
+
+/** A view, where that is not all of it. */
+function cut(bytes: Buffer, start: number, end: number): Buffer {
+  return start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end);
 }
 
 function indexOf(bytes: Buffer, byte: number, from: number): number {

@@ -7,6 +7,11 @@ const CR = 13;
 const DONE = /(?:^|[\r\n])data: ?\[DONE\][\r\n]+$/;
 const TAIL_BYTES = 64;
 
+/** Also of a type that is listed twice, or has parameters. */
+export function isEventStream(contentType: string): boolean {
+  return contentType.toLowerCase().startsWith("text/event-stream");
+}
+
 export function encodeEvent(data: string, event?: string): string {
   return `${event === undefined ? "" : `event: ${event}\n`}data: ${data}\n\n`;
 }
@@ -17,14 +22,11 @@ export class StreamTail {
   readonly #last = new Uint8Array(TAIL_BYTES);
   #begun = false;
 
-  push(chunk: Uint8Array): void {
+  push(chunk: Buffer): void {
     const { length } = chunk;
     this.#begun ||= length > 0;
     if (length < TAIL_BYTES) this.#last.copyWithin(0, length);
-    this.#last.set(
-      length > TAIL_BYTES ? chunk.subarray(-TAIL_BYTES) : chunk,
-      Math.max(0, TAIL_BYTES - length),
-    );
+    chunk.copy(this.#last, Math.max(0, TAIL_BYTES - length), Math.max(0, length - TAIL_BYTES));
   }
 
   /** Whether the last event is whole: a blank line (LF, CR or CRLF) or nothing at all came last. */

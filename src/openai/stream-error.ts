@@ -21,9 +21,8 @@ export class StreamErrorWriter {
   }
 
   /** Responses number their events; the error takes the next number. */
-  push(chunk: Uint8Array): void {
+  push(bytes: Buffer): void {
     if (!this.#numbered) return;
-    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     const seam = Buffer.concat([this.#seam, bytes.subarray(0, SEAM_BYTES)]);
     this.#read(seam);
     this.#read(bytes);

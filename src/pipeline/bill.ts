@@ -8,12 +8,13 @@ import type { Admission } from "../quota/admit.ts";
 import { NOTHING_ASKED, toSizes, type Demand } from "../quota/demand.ts";
 import type { PriceBook } from "../quota/price-book.ts";
 import { DONE, type CallRecord } from "../store/store.ts";
-import { isEventStream, type Reply } from "../upstream/attempt.ts";
+import type { Reply } from "../upstream/attempt.ts";
 import { Work } from "../usage/work.ts";
 import { Meter } from "../usage/meter.ts";
-import { UsageHider } from "../usage/usage-hider.ts";
+import { hideUsage } from "../usage/hide-usage.ts";
 import type { Clock } from "../clock.ts";
 import type { RequestBody } from "../http/body.ts";
+import { isEventStream } from "../http/sse.ts";
 import { findModel } from "../openai/model.ts";
 
 /** A store that takes longer to remember a call keeps neither its client nor its place. */
@@ -55,7 +56,6 @@ export class Bill {
   #work: Work | undefined;
   #reply: Reply | undefined;
   #meter: Meter | undefined;
-  #hider: UsageHider | undefined;
   #streams = false;
   #answered = false;
   #model: string | undefined;
@@ -85,17 +85,17 @@ export class Bill {
   }
 
   /** @returns what the client gets of it. */
-  push(chunk: Uint8Array): readonly Uint8Array[] {
-    this.#meter?.push(chunk);
+  push(piece: Buffer): Buffer {
+    const events = this.#meter?.push(piece);
     this.#work?.hear(this.#shown, this.#meter?.begun === true, this.#parts.clock.elapsed());
-    if (!this.#answered) this.#model = findModel(chunk);
+    if (!this.#answered) this.#model = findModel(piece);
     this.#answered = true;
-    return this.#hider?.push(chunk) ?? [chunk];
+    return this.#parts.hidesUsage && events !== undefined ? hideUsage(events) : piece;
   }
 
   /** @returns what was held back until now. */
-  end(): readonly Uint8Array[] {
-    return this.#hider?.end() ?? [];
+  end(): Buffer {
+    return hideUsage((this.#parts.hidesUsage && this.#meter?.end()) || []);
   }
 
   /**
@@ -134,12 +134,11 @@ export class Bill {
   }
 
   #watch(reply: Reply): void {
-    const { parameters, hidesUsage } = this.#parts;
+    const { parameters } = this.#parts;
     // What failed costs nothing.
     if (parameters === undefined || reply.status >= 400 || reply.coded) return;
     this.#meter = new Meter(reply);
-    this.#streams = isEventStream(reply);
-    if (hidesUsage && this.#streams) this.#hider = new UsageHider();
+    this.#streams = isEventStream(reply.contentType);
   }
 
   #settle(error: GatewayError | undefined, given: number | undefined): Promise<void> {

@@ -4,11 +4,12 @@ import type { Caller } from "../access/caller.ts";
 import { sentCredentials } from "../access/credential.ts";
 import type { Clock } from "../clock.ts";
 import type { GatewayError } from "../errors.ts";
+import { isEventStream } from "../http/sse.ts";
 import type { Asked } from "../openai/endpoints.ts";
 import type { RouteClass } from "../telemetry/call-report.ts";
 import { redact } from "../telemetry/log.ts";
 import { createTraceId, parseTraceparent, type TraceContext } from "../telemetry/trace-context.ts";
-import { isEventStream, type Moment, type Reply } from "../upstream/attempt.ts";
+import type { Moment, Reply } from "../upstream/attempt.ts";
 import type { Total } from "./bill.ts";
 
 export interface Exchange {
@@ -113,7 +114,7 @@ export function noteMoment(exchange: Exchange, moment: Moment, clock: Clock): vo
 
 export function noteAnswer(exchange: Exchange, reply: Reply, clock: Clock): void {
   exchange.answeredAt ??= clock.elapsed();
-  exchange.stream = isEventStream(reply);
+  exchange.stream = isEventStream(reply.contentType);
   if (reply.requestId !== undefined) exchange.upstreamRequestId = reply.requestId;
 }
 

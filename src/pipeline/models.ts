@@ -3,8 +3,9 @@
 import type { Policy } from "../access/policy.ts";
 import { GatewayError } from "../errors.ts";
 import type { Asked } from "../openai/endpoints.ts";
-import type { Reply } from "../upstream/attempt.ts";
+import type { Reply, ReplyBytes } from "../upstream/attempt.ts";
 import { toFailure } from "../upstream/failure.ts";
+import { toReplyBytes } from "../upstream/reply-body.ts";
 
 /** OpenAI's own list has some 100 entries of 100 bytes. */
 const LIMIT_BYTES = 8 * 1024 * 1024;
@@ -25,9 +26,7 @@ export async function showModels(reply: Reply, policy: Policy, asked: Asked): Pr
     ...reply,
     headers: [...headers, "content-length", String(body.length)],
     contentLength: body.length,
-    body: (async function* () {
-      yield body;
-    })(),
+    body: toReplyBytes(body),
   };
 }
 
@@ -37,19 +36,20 @@ function withoutThose(headers: readonly string[]): readonly string[] {
   return headers.filter((_, index) => !told(headers[index - (index % 2)]));
 }
 
-async function collect(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
+async function collect(body: ReplyBytes): Promise<Buffer> {
+  const pieces: Buffer[] = [];
   let bytes = 0;
   try {
-    for await (const chunk of body) {
-      bytes += chunk.length;
+    await body.each((piece) => {
+      bytes += piece.length;
       if (bytes > LIMIT_BYTES) throw unreadable();
-      chunks.push(chunk);
-    }
+      pieces.push(piece);
+      return undefined;
+    });
   } catch (error) {
     throw toFailure(error).error;
   }
-  return Buffer.concat(chunks);
+  return Buffer.concat(pieces);
 }
 
 function parse(bytes: Buffer): readonly unknown[] {

@@ -1,19 +1,19 @@
 // A reply on its way to the client: untouched, piece by piece, no faster than the client reads.
 import type { ServerResponse } from "node:http";
 import type { GatewayError } from "../errors.ts";
-import { StreamTail } from "../http/sse.ts";
+import { isEventStream, StreamTail } from "../http/sse.ts";
 import type { Operation } from "../openai/endpoints.ts";
 import { StreamErrorWriter } from "../openai/stream-error.ts";
-import { isEventStream, type Reply } from "../upstream/attempt.ts";
+import type { Reply } from "../upstream/attempt.ts";
 import { toFailure } from "../upstream/failure.ts";
 import type { Watch } from "./watch.ts";
 
 /** Sees the bytes that pass. */
 export interface Tap {
-  /** @returns what the client gets of them. */
-  push(chunk: Uint8Array): readonly Uint8Array[];
+  /** @returns what the client gets of them; may be empty. */
+  push(piece: Buffer): Buffer;
   /** @returns what was held back until now. */
-  end(): readonly Uint8Array[];
+  end(): Buffer;
   /** Whether something has to be done before the client gets what was pushed last. */
   readonly due: boolean;
   /** @throws GatewayError where the reply has to end here. */
@@ -26,57 +26,101 @@ export interface Passage {
   readonly watch: Watch;
   readonly tap: Tap;
   /** Is told of every piece that goes to the client, and when the first one has left. */
-  readonly passed: (piece: Uint8Array) => void;
+  readonly passed: (piece: Buffer) => void;
   readonly begun: () => void;
   readonly operation: Operation | undefined;
 }
 
 /** @throws GatewayError when the reply broke off; once its status is sent, the client knows. */
-export async function relay(
-  reply: Reply,
-  res: ServerResponse,
-  { watch, tap, passed, begun, operation }: Passage,
-): Promise<void> {
-  const stream = isEventStream(reply) ? new EventStream(operation) : undefined;
-  const begin = (): void => {
-    if (!res.headersSent) res.writeHead(reply.status, [...reply.headers]);
+export async function relay(reply: Reply, res: ServerResponse, passage: Passage): Promise<void> {
+  const { watch, tap, operation } = passage;
+  const stream = isEventStream(reply.contentType) ? new EventStream(operation) : undefined;
+  const outlet = new Outlet(reply, res, passage, stream);
+  const paid = async (piece: Buffer): Promise<void> => {
+    while (tap.due) await tap.pay();
+    await outlet.send(piece);
   };
-  let first = true;
-  const send = (piece: Uint8Array): boolean => {
-    passed(piece);
-    stream?.push(piece);
-    if (!first) return res.write(piece);
-    first = false;
-    return res.write(piece, (error) => {
-      if (error == null) begun();
-    });
-  };
-  if (stream !== undefined) {
-    res.setHeader("x-accel-buffering", "no"); // nginx would hold events back.
-    begin();
-    // At once, not with the first event: the client learns that its call was taken.
-    res.flushHeaders();
-  }
   try {
+    if (stream !== undefined) outlet.open();
     watch.waitFor("nextPiece");
-    for await (const chunk of reply.body) {
-      const pieces = tap.push(chunk);
-      while (tap.due) await tap.pay();
-      begin(); // Until here a broken answer can still be a whole error.
-      for (const piece of pieces) if (!send(piece)) await until("drain", res, watch);
-      watch.waitFor("nextPiece");
-    }
+    await reply.body.each((piece) => {
+      const shown = tap.push(piece);
+      return tap.due ? paid(shown) : outlet.send(shown);
+    });
     await tap.settle();
-    begin();
-    for (const piece of tap.end()) send(piece);
-    res.end();
-    await until("finish", res, watch);
-    if (!first) begun(); // Node may tell of a write's end after that of them all.
+    await outlet.send(tap.end());
+    await outlet.end();
   } catch (thrown) {
     const error = toReason(thrown, watch);
     if (error.code === "client_gone" && stream?.done === true) return;
     if (res.headersSent) breakOff(res, error, stream);
     throw error;
+  }
+}
+
+/** Where a reply leaves for its client. */
+class Outlet {
+  readonly #reply: Reply;
+  readonly #res: ServerResponse;
+  readonly #passage: Passage;
+  readonly #stream: EventStream | undefined;
+  #headed = false;
+  #begun = false;
+
+  constructor(
+    reply: Reply,
+    res: ServerResponse,
+    passage: Passage,
+    stream: EventStream | undefined,
+  ) {
+    this.#reply = reply;
+    this.#res = res;
+    this.#passage = passage;
+    this.#stream = stream;
+  }
+
+  /** At once, not with the first event: the client learns that its call was taken. */
+  open(): void {
+    this.#res.setHeader("x-accel-buffering", "no"); // nginx would hold events back.
+    this.#writeHead();
+    this.#res.flushHeaders();
+  }
+
+  /** @returns a wait, where the client has no room for more. */
+  send(piece: Buffer): Promise<void> | undefined {
+    this.#writeHead(); // Until here a broken answer can still be a whole error.
+    if (piece.length > 0 && !this.#write(piece)) return this.#drained();
+    this.#passage.watch.waitFor("nextPiece");
+    return undefined;
+  }
+
+  async end(): Promise<void> {
+    this.#res.end();
+    await until("finish", this.#res, this.#passage.watch);
+    // Node may tell of a write's end after that of them all.
+    if (this.#begun) this.#passage.begun();
+  }
+
+  #writeHead(): void {
+    if (this.#headed) return;
+    this.#headed = true;
+    this.#res.writeHead(this.#reply.status, [...this.#reply.headers]);
+  }
+
+  #write(piece: Buffer): boolean {
+    const { passed, begun } = this.#passage;
+    passed(piece);
+    this.#stream?.push(piece);
+    if (this.#begun) return this.#res.write(piece);
+    this.#begun = true;
+    return this.#res.write(piece, (error) => {
+      if (error == null) begun();
+    });
+  }
+
+  async #drained(): Promise<void> {
+    await until("drain", this.#res, this.#passage.watch);
+    this.#passage.watch.waitFor("nextPiece");
   }
 }
 
@@ -89,9 +133,9 @@ class EventStream {
     this.#errors = new StreamErrorWriter(operation?.class);
   }
 
-  push(chunk: Uint8Array): void {
-    this.#tail.push(chunk);
-    this.#errors.push(chunk);
+  push(piece: Buffer): void {
+    this.#tail.push(piece);
+    this.#errors.push(piece);
   }
 
   /** SDKs hang up right after `[DONE]`: they have everything. */

@@ -35,11 +35,21 @@ export interface Reply {
   readonly contentLength: number | undefined;
   /** OpenAI's own id of the call. */
   readonly requestId: string | undefined;
-  readonly body: AsyncIterable<Uint8Array>;
+  readonly body: ReplyBytes;
 }
 
-export function isEventStream({ contentType }: Pick<Reply, "contentType">): boolean {
-  return contentType.toLowerCase().startsWith("text/event-stream");
+/** @returns a wait, where there is no room for more yet. */
+export type Take = (piece: Buffer) => Promise<void> | undefined;
+
+/** A body as it comes, to be taken once. */
+export interface ReplyBytes {
+  /**
+   * Hands over piece by piece, and resolves behind the last one.
+   * @throws what the body broke off with; what `take` threw, which cancels the rest.
+   */
+  each(take: Take): Promise<void>;
+  /** Nobody wants the rest. */
+  cancel(): void;
 }
 
 export type Outcome =

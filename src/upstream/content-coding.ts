@@ -2,6 +2,7 @@
 // nobody can meter, so they are undone where they are known: here as fetch does by itself.
 import { pipeline, Readable, type Transform } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
+import type { ReplyBytes } from "./attempt.ts";
 
 const DECODERS: ReadonlyMap<string, () => Transform> = new Map<string, () => Transform>([
   ["gzip", createGunzip],
@@ -21,14 +22,36 @@ export function toCodings(field: string | undefined): readonly string[] {
 }
 
 /** @returns the content as it comes; nothing where a coding is not known, or there is none. */
-export function decode(
-  body: AsyncIterable<Uint8Array>,
-  codings: readonly string[],
-): AsyncIterable<Uint8Array> | undefined {
+export function decode(body: ReplyBytes, codings: readonly string[]): ReplyBytes | undefined {
   const known = codings.flatMap((coding) => DECODERS.get(coding) ?? []);
   if (codings.length === 0 || known.length < codings.length || known.length > LIMIT) return;
-  return known.reduceRight<Readable>(
-    (bytes, create) => pipeline(bytes, create(), () => {}),
-    Readable.from(body, { objectMode: false }),
-  );
+  return {
+    async each(take) {
+      const content = known.reduceRight<Readable>(
+        (bytes, create) => pipeline(bytes, create(), () => {}),
+        toReadable(body),
+      );
+      for await (const piece of content) await take(piece);
+    },
+    cancel: () => body.cancel(),
+  };
+}
+
+function toReadable(body: ReplyBytes): Readable {
+  let more: (() => void) | undefined;
+  const readable = new Readable({
+    read: () => more?.(),
+    destroy(error, done) {
+      body.cancel();
+      done(error);
+    },
+  });
+  const wait = (): Promise<void> => new Promise((resolve) => (more = resolve));
+  body
+    .each((piece) => (readable.push(piece) ? undefined : wait()))
+    .then(
+      () => readable.push(null),
+      (error) => readable.destroy(error),
+    );
+  return readable;
 }

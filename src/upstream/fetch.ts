@@ -4,9 +4,10 @@ import type { UpstreamConfig } from "../config/config.ts";
 import type { Agent } from "./agent.ts";
 import type { Payload } from "../http/splice.ts";
 import { toCodings } from "./content-coding.ts";
-import { toUrl, type Attempt, type Reply } from "./attempt.ts";
+import { toUrl, type Attempt, type Reply, type ReplyBytes, type Take } from "./attempt.ts";
 import { toFailure } from "./failure.ts";
 import { fixedHeaders, toReply, toUpstreamHeaders } from "./headers.ts";
+import { toReplyBytes } from "./reply-body.ts";
 import { Wire } from "./wire.ts";
 
 export type Fetch = (url: URL, init: RequestInit) => Promise<Response>;
@@ -14,8 +15,6 @@ export type Fetch = (url: URL, init: RequestInit) => Promise<Response>;
 // Before Node 26 fetch clones the body of every request that it could send again, and the half that
 // nobody reads keeps the whole upload in memory. With these two it never could.
 const UNCLONED = { redirect: "error", window: null } as const;
-
-const NOTHING: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} };
 
 export function createFetchAttempt(
   upstream: UpstreamConfig,
@@ -88,7 +87,7 @@ export function readResponse(
   // All or nothing: one coding that fetch does not know, and it undoes none of them.
   const known = codings.length > 0 && codings.every((coding) => DECODED.has(coding));
   const undone = body !== null && known;
-  const pieces = body === null ? NOTHING : new Pieces(body, cancellation);
+  const pieces = body === null ? toReplyBytes() : new Pieces(body, cancellation);
   const fields: string[] = [];
   // Their iterator takes eight times as long.
   headers.forEach((value, name) => fields.push(name, value));
@@ -96,35 +95,34 @@ export function readResponse(
 }
 
 /**
- * The body piece by piece. Its reader is cancelled here, not left to a signal: undici 6 (Node 20
+ * The body as it comes. Its reader is cancelled here, not left to a signal: undici 6 (Node 20
  * and 22) may have lost sight of that when garbage was collected, and would wait for ever.
  */
-class Pieces implements AsyncIterableIterator<Uint8Array, undefined> {
+class Pieces implements ReplyBytes {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #cancellation: Cancellation;
 
   constructor(body: NonNullable<Response["body"]>, cancellation: Cancellation) {
     this.#reader = body.getReader();
     this.#cancellation = cancellation;
-    cancellation.listen(this.#cancel);
-    if (cancellation.reason !== undefined) this.#cancel();
+    cancellation.listen(this.cancel);
+    if (cancellation.reason !== undefined) this.cancel();
   }
 
-  [Symbol.asyncIterator](): this {
-    return this;
+  async each(take: Take): Promise<void> {
+    try {
+      for (;;) {
+        const { done, value } = await this.#reader.read();
+        this.#cancellation.throwIfCancelled();
+        if (done) return;
+        const room = take(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+        if (room !== undefined) await room;
+      }
+    } finally {
+      this.#cancellation.unlisten(this.cancel);
+      this.cancel();
+    }
   }
 
-  async next(): Promise<IteratorResult<Uint8Array, undefined>> {
-    const { done, value } = await this.#reader.read();
-    this.#cancellation.throwIfCancelled();
-    return done ? this.return() : { done, value };
-  }
-
-  async return(): Promise<IteratorResult<Uint8Array, undefined>> {
-    this.#cancellation.unlisten(this.#cancel);
-    this.#cancel();
-    return { done: true, value: undefined };
-  }
-
-  readonly #cancel = (): void => void this.#reader.cancel().catch(() => {});
+  readonly cancel = (): void => void this.#reader.cancel().catch(() => {});
 }

@@ -3,7 +3,8 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { UpstreamConfig } from "../config/config.ts";
 import { hasBody, hopByHop, isWritable } from "../http/headers.ts";
-import { isEventStream, type Reply } from "./attempt.ts";
+import { isEventStream } from "../http/sse.ts";
+import type { Reply } from "./attempt.ts";
 import { toCodings } from "./content-coding.ts";
 
 const UP = new Set([
@@ -77,7 +78,7 @@ export function toReply(
 ): Reply {
   const dropped = hopByHop(valueOf("connection", fields));
   const contentType = valueOf("content-type", fields) ?? "";
-  const streams = isEventStream({ contentType });
+  const streams = isEventStream(contentType);
   const headers: string[] = [];
   for (let at = 0; at + 1 < fields.length; at += 2) {
     const name = fields[at] ?? "";

@@ -16,6 +16,11 @@ const LAST: ReadonlySet<string> = new Set([
   "transcript.text.done",
   "error",
 ]);
+/**
+ * As nearly all chunks of chat and completions begin: none of these. JSON in several lines of data
+ * begins in the first of them, too.
+ */
+const PLAIN = /^data: \{"[^et]/;
 const DONE = /^data: ?\[DONE\]/m;
 const DONE_LENGTH = 64;
 const FAILED = /^data: ?\{\s*"error"\s*:\s*[{"]/;
@@ -24,10 +29,18 @@ const FAILED = /^data: ?\{\s*"error"\s*:\s*[{"]/;
 const NAMED = /^(?:\xef\xbb\xbf)?event: ?((?:[\w-]+\.)+[\w-]+|error)[\r\n]/m;
 const TYPED = /^(?:\xef\xbb\xbf)?data: ?\{\s*"type"\s*:\s*"((?:[\w-]+\.)+[\w-]+|error)"/m;
 
-const USAGE = /"usage"\s*:\s*\{/;
+const USAGE = /"usage"/;
+const REPORTED = /"usage"\s*:\s*\{/;
 /** What is content and no text. */
 const MEDIA_EVENT = /audio\.delta$|partial_image$|^image_(?:generation|edit)\.completed$/;
 const MEDIA = /"(?:audio|b64_json)"\s*:\s*["{]/;
+
+/** An event, or a piece of one that is over the limit. */
+export interface ReadEvent {
+  readonly bytes: Buffer;
+  /** Whether there may be a place for usage in it; not so in a mere piece. */
+  readonly usage: boolean;
+}
 
 export class EventReader {
   readonly #splitter = new EventSplitter();
@@ -46,26 +59,37 @@ export class EventReader {
     return this.#splitter.heldBytes + (this.#ends?.heldBytes ?? 0);
   }
 
-  push(chunk: Uint8Array): void {
-    for (const { bytes, whole, last } of this.#splitter.push(chunk)) {
-      if (whole) this.#read(bytes);
-      else this.#readPiece(bytes, last);
-    }
+  /** @returns the events that are whole with it, and pieces of those over the limit. */
+  push(chunk: Buffer): readonly ReadEvent[] {
+    return this.#splitter.push(chunk).map(({ bytes, whole, last }) => {
+      if (whole) return { bytes, usage: this.#read(bytes) };
+      this.#readPiece(bytes, last);
+      return { bytes, usage: false };
+    });
+  }
+
+  /** @returns the last event, which nothing has ended. */
+  end(): readonly ReadEvent[] {
+    return [{ bytes: this.#splitter.end(), usage: true }];
   }
 
   report(): Report | undefined {
     return this.#report;
   }
 
-  #read(event: Buffer): void {
+  /** @returns whether there may be a place for usage in it. */
+  #read(event: Buffer): boolean {
     const text = event.toString("latin1");
-    const type = toType(text);
-    const medium = MEDIA_EVENT.test(type ?? "");
+    const plain = PLAIN.test(text);
+    const type = plain ? undefined : toType(text);
+    const medium = type !== undefined && MEDIA_EVENT.test(type);
     // The others of a typed stream repeat what was written.
     if (!medium && (type === undefined || type.endsWith(".delta"))) this.#text.add(text);
     this.begun ||= medium || this.#text.tokens > 0 || (type === undefined && MEDIA.test(text));
-    this.complete ||= type === undefined ? isEnd(text) : LAST.has(type);
-    if (text.includes(`"usage"`) && USAGE.test(text)) this.#readUsage(event, type);
+    this.complete ||= type === undefined ? !plain && isEnd(text) : LAST.has(type);
+    const usage = USAGE.test(text);
+    if (usage && REPORTED.test(text)) this.#readUsage(event, type);
+    return usage;
   }
 
   #readUsage(event: Buffer, type: string | undefined): void {

@@ -28,7 +28,7 @@ export class JsonReader {
     return this.#whole.length + (this.#ends?.heldBytes ?? 0);
   }
 
-  push(bytes: Buffer): void {
+  push(bytes: Buffer): undefined {
     this.#found = undefined;
     if (this.#ends === undefined && this.#whole.length + bytes.length > WHOLE_BYTES) {
       this.#ends = new ReplyEnds();

@@ -1,7 +1,8 @@
 // Watches a reply of OpenAI pass by and learns what it used: as OpenAI reports it, or, as long as
-// it has not, by what has come. Changes nothing, holds nothing back.
+// it has not, by what has come. Changes nothing; tells the events of a stream to whoever does.
+import { isEventStream } from "../http/sse.ts";
 import type { Report } from "../openai/usage.ts";
-import { EventReader } from "./event-reader.ts";
+import { EventReader, type ReadEvent } from "./event-reader.ts";
 import { JsonReader } from "./json-reader.ts";
 import { TextEstimate } from "./text-estimate.ts";
 
@@ -13,7 +14,9 @@ export interface MeterOptions {
 
 /** What there is to learn from one kind of reply. */
 interface Reader {
-  push(bytes: Buffer): void;
+  /** Streams alone have events. */
+  push(bytes: Buffer): readonly ReadEvent[] | undefined;
+  end?(): readonly ReadEvent[];
   report(): Report | undefined;
   readonly outputTokens: number;
   readonly heldBytes: number;
@@ -33,9 +36,15 @@ export class Meter {
     this.#contentLength = contentLength;
   }
 
-  push(chunk: Uint8Array): void {
-    this.#bytes += chunk.length;
-    this.#reader.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+  /** @returns the events that are whole with it, where the reply is a stream of them. */
+  push(piece: Buffer): readonly ReadEvent[] | undefined {
+    this.#bytes += piece.length;
+    return this.#reader.push(piece);
+  }
+
+  /** @returns the last event, which nothing has ended. */
+  end(): readonly ReadEvent[] | undefined {
+    return this.#reader.end?.();
   }
 
   /**
@@ -72,8 +81,8 @@ export class Meter {
 }
 
 function createReader(contentType: string): Reader {
+  if (isEventStream(contentType)) return new EventReader();
   const type = /^[^;\s]*/.exec(contentType.trim())?.[0] ?? "";
-  if (type === "text/event-stream") return new EventReader();
   if (type === "application/json" || type.endsWith("+json") || type === "") return new JsonReader();
   return type.startsWith("text/") || type === "application/x-subrip" ? new TextReader() : BYTES;
 }
@@ -87,7 +96,7 @@ class TextReader implements Reader {
     return this.#text.tokens;
   }
 
-  push(bytes: Buffer): void {
+  push(bytes: Buffer): undefined {
     this.#text.plain(bytes.length);
   }
 

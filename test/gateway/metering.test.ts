@@ -85,6 +85,27 @@ test("whatever pieces it comes in, a metered stream is to the byte what it is un
   assert.equal(store.open, 0);
 });
 
+for (const types of [["text/event-stream", "text/event-stream"], ["Text/Event-Stream ; a=b"]]) {
+  test(`a stream whose type is ${types.join(" twice, ")} is metered like any other`, async (t) => {
+    const openai = await fakeOpenAI(t, (res) => {
+      res.writeHead(
+        200,
+        types.flatMap((type) => ["content-type", type]),
+      );
+      res.end(render(1, true));
+    });
+    const { record, store } = recordingStore();
+    const policies = { default: { budget: "1000/day" } };
+    const { url } = await startGateway(t, openai.baseUrl, { policies }, { store });
+
+    const body = { model: "gpt-4o-mini", stream: true, max_tokens: 50 };
+    const response = await post(`${url}/v1/chat/completions`, body);
+
+    assert.equal(await response.text(), render(1, false));
+    assert.equal(record.entries.at(-1)?.outputTokens, 22);
+  });
+}
+
 test("whoever asks for the usage gets it, as OpenAI sends it", async (t) => {
   const openai = await fakeOpenAI(t, streams);
   const { record, store } = recordingStore();

@@ -5,6 +5,7 @@ import { Cancellation } from "../../src/cancellation.ts";
 import { GatewayError } from "../../src/errors.ts";
 import type { ApiCall, Outcome, Reply } from "../../src/upstream/attempt.ts";
 import { UpstreamHealth } from "../../src/upstream/health.ts";
+import { toReplyBytes } from "../../src/upstream/reply-body.ts";
 import { ManualClock } from "../helpers/manual-clock.ts";
 
 const CALL: ApiCall = {
@@ -17,7 +18,6 @@ const CALL: ApiCall = {
 };
 
 function answer(status: number): Outcome {
-  const nothing: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} };
   const reply: Reply = {
     status,
     headers: [],
@@ -25,7 +25,7 @@ function answer(status: number): Outcome {
     coded: false,
     contentLength: undefined,
     requestId: undefined,
-    body: nothing,
+    body: toReplyBytes(),
   };
   return { kind: "reply", reply };
 }

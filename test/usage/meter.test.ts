@@ -30,7 +30,7 @@ function pass(contentType: string, text: string | Buffer, size = () => Infinity)
   let held = 0;
   for (let at = 0, end = 0; at < bytes.length; at = end) {
     end = Math.min(bytes.length, at + Math.max(1, size()));
-    const chunk = Uint8Array.from(bytes.subarray(at, end));
+    const chunk = Buffer.from(bytes.subarray(at, end));
     meter.push(chunk);
     chunk.fill(0x2a);
     held = Math.max(held, meter.heldBytes);

@@ -1,46 +1,31 @@
 // Takes out of a stream of chat or completions what only the gateway asked for: the chunk with the
 // usage, and `"usage":null` in all the others. Every other byte stays.
-import { EventSplitter, findDataLines, type DataLine } from "../http/event-splitter.ts";
+import { findDataLines, type DataLine } from "../http/event-splitter.ts";
+import type { ReadEvent } from "./event-reader.ts";
 import { nameOf, readMembers, skipSpace, type Member } from "./json-bytes.ts";
 
-const USAGE = Buffer.from('"usage"');
 const OPENING = 0x7b;
 const LIST = 0x5b;
 const LIST_END = 0x5d;
 const LINE_ENDS = /^[\r\n]*$/;
 
 /**
- * For the stream of a call to which the gateway added `stream_options.include_usage`. What it does
- * not understand it leaves alone: events over 1 MiB, or whose JSON is malformed or spread over
- * several lines.
+ * For the stream of a call to which the gateway added `stream_options.include_usage`: what the
+ * client gets of its events. What it does not understand it leaves alone: events over 1 MiB, or
+ * whose JSON is malformed or spread over several lines.
  */
-export class UsageHider {
-  readonly #splitter = new EventSplitter();
-
-  /** What the client gets of it: an event as soon as it is whole. */
-  push(chunk: Uint8Array): readonly Uint8Array[] {
-    const pieces: Uint8Array[] = [];
-    for (const { bytes, whole } of this.#splitter.push(chunk)) {
-      if (whole && bytes.includes(USAGE)) pieces.push(...hideUsage(bytes));
-      else pieces.push(bytes);
-    }
-    return join(pieces);
+export function hideUsage(events: readonly ReadEvent[]): Buffer {
+  const pieces: Buffer[] = [];
+  for (const { bytes, usage } of events) {
+    if (usage) pieces.push(...withoutUsage(bytes));
+    else pieces.push(bytes);
   }
-
-  /** What was held back. */
-  end(): readonly Uint8Array[] {
-    return join(hideUsage(this.#splitter.end()));
-  }
+  const [only] = pieces;
+  // One piece, as every piece is a write of its own.
+  return only !== undefined && pieces.length === 1 ? only : Buffer.concat(pieces);
 }
 
-/** One piece, as every piece is a write of its own. */
-function join(pieces: readonly Uint8Array[]): readonly Uint8Array[] {
-  const all = pieces.length === 1 ? pieces : [Buffer.concat(pieces)];
-  return all[0]?.length === 0 ? [] : all;
-}
-
-/** An event without the usage that it carries. */
-function hideUsage(event: Buffer): readonly Buffer[] {
+function withoutUsage(event: Buffer): readonly Buffer[] {
   const lines = findDataLines(event);
   const line = lines.length === 1 ? lines[0] : undefined;
   const members = line && readObject(event, line);
