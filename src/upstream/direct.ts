@@ -100,7 +100,8 @@ class Handler {
     const fields = toFields(raw);
     const bodiless = BODILESS.has(status) || this.#call.method === "HEAD";
     if (bodiless) this.#body.end();
-    const codings = bodiless ? [] : toCodings(valueOf("content-encoding", fields));
+    const nothing = bodiless || valueOf("content-length", fields) === "0";
+    const codings = nothing ? [] : toCodings(valueOf("content-encoding", fields));
     const content = decode(this.#body, codings);
     const reply = toReply(status, fields, content ?? this.#body, content !== undefined);
     this.#resolve({ kind: "reply", reply });

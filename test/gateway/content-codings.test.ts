@@ -40,3 +40,14 @@ for (const when of ["in the middle", "while OpenAI is silent"]) {
     },
   );
 }
+
+test("an empty answer that says it is compressed is empty", async (t) => {
+  const openai = await fakeOpenAI(t, (res) => {
+    res.writeHead(200, { "content-encoding": "gzip", "content-length": "0" }).end();
+  });
+  const { url } = await startGateway(t, openai.baseUrl);
+
+  const response = await fetch(`${url}/v1/models/any`);
+
+  assert.deepEqual([response.status, await response.text()], [200, ""]);
+});
