@@ -47,10 +47,10 @@ test(
     const client = createClient(`${origin}/v1`);
 
     for (const { name, check } of SDK_CALLS) {
-    // They name no model, and the one that makes them has no price by tokens.
-    if (name === "varying images") await t.test(name, () => assert.rejects(check(client), /403/));
-    else await t.test(name, () => check(client));
-  }
+      // They name no model, and the one that makes them has no price by tokens.
+      if (name === "varying images") await t.test(name, () => assert.rejects(check(client), /403/));
+      else await t.test(name, () => check(client));
+    }
   },
 );
 
