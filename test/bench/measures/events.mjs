@@ -6,13 +6,15 @@ import { ask } from "../processes.mjs";
 const STREAMS = 100;
 const EVENTS_PER_STREAM = 300;
 const PACE_MS = 10;
-const SETTLE_MS = 300;
 
-/** One turn. A stream that ends begins anew, so that the calls count as they would in life. */
+/**
+ * One turn, of which the first half does not count, as in that of calls. A stream that ends begins
+ * anew, so that the calls count as they would in life.
+ */
 export async function measureEvents({ pid, port, headers }, { seconds, upstream, readers }) {
   const stream = { events: EVENTS_PER_STREAM, paceMs: PACE_MS, again: true };
   await ask(readers, { task: "open", count: STREAMS, port, headers, ...stream });
-  await sleep(SETTLE_MS);
+  await sleep(seconds * 1_000);
   const before = await count();
   await sleep(seconds * 1_000);
   const after = await count();
